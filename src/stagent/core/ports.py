@@ -1,0 +1,222 @@
+"""What the engine needs from the outside world, as protocols; adapters implement them, `bootstrap` joins them.
+
+Nothing here does work. Every method says what it raises; an adapter turns its driver's errors into ours at its edge.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Literal, Protocol
+
+import msgspec
+
+
+class Change(msgspec.Struct, frozen=True, order=True):
+    """One path that differs between two trees; `status` is `A` added, `M` modified, `D` removed, `T` type changed."""
+
+    path: str
+    status: str
+
+
+class Workspace(Protocol):
+    """The project folder, seen through git without touching the user's index, refs or objects.
+
+    A tree digest names the content of the folder at one moment: what git would record with `add -A` and the ignore
+    rules, without `.stagent/`, `.agents/tmp/` and `.claude/worktrees/` at any depth; sub-modules by commit.
+    """
+
+    root: str
+
+    def fingerprint(self) -> str:
+        """Return the sorted, comma-joined parentless commits reachable from HEAD; empty without git or commits."""
+
+    def head(self) -> str | None:
+        """Return the commit id of HEAD, or None without git or commits."""
+
+    def relation(self, recorded: str) -> Literal["equal", "behind", "ahead", "diverged", "unknown"]:
+        """Say where HEAD stands as seen from a recorded commit (`behind`: HEAD is an ancestor of it)."""
+
+    def dirty(self, limit: int = 10) -> list[str]:
+        """Return up to `limit` lines of uncommitted changes, without our own folders."""
+
+    def snapshot(self, watch: Sequence[str] = ()) -> str:
+        """Return the digest of the tree now; `watch` globs narrow it to the files they match.
+
+        Raises WorkspaceError when a path cannot be read or a folder without git holds more than 50,000 files.
+        """
+
+    def changes(
+        self, before: str, after: str, *, only: Sequence[str] = (), excluding: Sequence[str] = ()
+    ) -> list[Change]:
+        """Return the paths that differ between two digests, sorted, narrowed by git globs (`**` crosses folders)."""
+
+    def diff(self, before: str, after: str) -> bytes:
+        """Return a unified diff between two digests: no colour, no external tools, our folders left out."""
+
+    def read(self, tree: str, path: str) -> bytes | None:
+        """Return a file's bytes as they stand in a tree, or None when the tree has no such file."""
+
+    def keep_private(self, pattern: str) -> None:
+        """Add a pattern to the repository's private exclude file, once; without git do nothing."""
+
+
+class Record(msgspec.Struct, frozen=True):
+    """One event as stored: its place, its canonical bytes (envelope without `hash`) and its chain hash."""
+
+    seq: int
+    body: bytes
+    hash: str
+
+
+class Checkpoint(msgspec.Struct, frozen=True):
+    """The folded state after `seq`, written in the same transaction as the events that led to it."""
+
+    seq: int
+    head: str
+    state: bytes
+    spool_offset: int = 0
+
+
+class RunRow(msgspec.Struct, frozen=True):
+    """What a listing of runs needs without folding anything."""
+
+    run: str
+    seq: int
+    head: str
+    state: bytes
+
+
+class BlobGone(msgspec.Struct, frozen=True):
+    """The tombstone of a deleted or masked blob; the chain still verifies because events hold the digest."""
+
+    digest: str
+    reason: str
+    at: int
+
+
+class Store(Protocol):
+    """Append-only logs with checkpoints, and blobs by digest, of one project."""
+
+    def create(self, run: str, records: Sequence[Record], checkpoint: Checkpoint, blobs: Mapping[str, bytes]) -> None:
+        """Begin a run with its first events. Raises ConflictError when the run exists."""
+
+    def append(
+        self,
+        run: str,
+        expected_seq: int,
+        records: Sequence[Record],
+        checkpoint: Checkpoint,
+        blobs: Mapping[str, bytes],
+    ) -> None:
+        """Append events, checkpoint and blobs in one durable transaction.
+
+        Raises ConflictError when the run's last seq is not `expected_seq`: another writer was first. `records` may
+        be empty to store blobs and a new spool offset only.
+        """
+
+    def checkpoint(self, run: str) -> Checkpoint:
+        """Return the latest checkpoint. Raises NotFoundError for an unknown run."""
+
+    def read(self, run: str, after: int = 0, limit: int | None = None) -> Iterator[Record]:
+        """Yield the events with seq > `after` in order. Raises NotFoundError for an unknown run."""
+
+    def runs(self) -> list[RunRow]:
+        """Return every run of the project, oldest first."""
+
+    def put_blobs(self, blobs: Mapping[str, bytes]) -> None:
+        """Store blobs by SHA-256 digest, durably; storing one again does nothing, a tombstone stays."""
+
+    def blob(self, digest: str) -> bytes | BlobGone:
+        """Return a blob or its tombstone. Raises NotFoundError when it was never stored."""
+
+    def bury_blob(self, digest: str, reason: str, at: int) -> None:
+        """Delete a blob's bytes for good and leave a tombstone with the reason; `at` is unix milliseconds."""
+
+    def heartbeat(self, run: str, fence: int, at: int) -> None:
+        """Note that the holder of lease `fence` was alive at `at` (unix ms). An older fence changes nothing."""
+
+    def last_heartbeat(self, run: str, fence: int) -> int | None:
+        """Return the latest heartbeat of lease `fence` in unix ms, or None."""
+
+    def close(self) -> None:
+        """Release the database; the store may not be used afterwards."""
+
+
+class AttemptSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything a backend needs to start one attempt at a stage.
+
+    `id` is `<run>.<epoch>.<n>`; `number` counts attempts in this epoch from 1, `stage_attempt` counts them over the
+    whole run; `timeout` is in seconds; `stream` is the file every output line is appended to as it comes.
+    """
+
+    id: str
+    run: str
+    stage: str
+    epoch: int
+    number: int
+    stage_attempt: int
+    workdir: str
+    run_dir: str
+    artifact: str
+    prompt: str
+    stream: str
+    model: str | None = None
+    timeout: float | None = None
+    resume: str | None = None
+    options: Mapping[str, str] = {}
+
+
+class Launch(msgspec.Struct, frozen=True, kw_only=True):
+    """The process a backend wants started: argv, the whole environment, and what it reads on standard input."""
+
+    argv: Sequence[str]
+    env: Mapping[str, str]
+    stdin: bytes = b""
+
+
+class AgentEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """One typed thing an agent's stream said.
+
+    `kind`: `session` (id in `text`), `text`, `tool`, `usage`, `result`, `error`, `other`.
+    """
+
+    kind: str
+    text: str = ""
+    tool: str = ""
+    is_error: bool = False
+    cost_usd: float | None = None
+    tokens: int | None = None
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """How an attempt's process ended.
+
+    `status`: `ok`, `failed`, `timeout`, `stopped`, `unstartable`. `exit` is the exit code, negative for a signal.
+    """
+
+    status: str
+    exit: int | None
+    reason: str = ""
+    session: str | None = None
+    cost_usd: float | None = None
+    tokens: int | None = None
+    stream_digest: str | None = None
+    stream_bytes: int = 0
+
+
+class AgentBackend(Protocol):
+    """Opens sessions with one kind of agent; pure description, the runner's supervisor does the process work."""
+
+    name: str
+
+    def launch(self, spec: AttemptSpec, env: Mapping[str, str]) -> Launch:
+        """Return what to start for this attempt; `env` is the environment to begin from.
+
+        Raises StagentError when the agent's program or configuration is missing.
+        """
+
+    def parse(self, line: bytes) -> list[AgentEvent]:
+        """Turn one output line into typed events; never raises, an unknown line gives an `other` event."""
+
+    def judge(self, exit_code: int, events: Sequence[AgentEvent]) -> tuple[str, str]:
+        """Return (`ok` or `failed`, reason) for a process that ended by itself."""

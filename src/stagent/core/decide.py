@@ -1,0 +1,186 @@
+"""`decide(workflow, state, command, evidence) -> events | Refusal`: the only place where anything is allowed.
+
+Pure: the same arguments give the same answer. The time of an event is put on its envelope by whoever appends it.
+"""
+
+from __future__ import annotations
+
+from stagent.core import commands as cmd
+from stagent.core import events as ev
+from stagent.core import refusals as no
+from stagent.core.advance import Answer, advance, holds
+from stagent.core.evidence import Evidence
+from stagent.core.model import Workflow
+from stagent.core.refusals import Refusal
+from stagent.core.state import State
+
+
+def decide(workflow: Workflow, state: State, caller: cmd.Caller, command: cmd.Command, evidence: Evidence) -> Answer:
+    """Answer one command: the events it leads to, or why it is refused. Never both, never neither."""
+    match command:
+        case cmd.Advance():
+            return advance(workflow, state, caller, command, evidence)
+        case cmd.DecideGate():
+            return _gate(workflow, state, command, evidence)
+        case cmd.Refuse():
+            return no.not_live(state) or _refuse(state, command)
+        case cmd.BeginAttempt():
+            return no.not_live(state) or holds(state, caller) or _begin(state, command)
+        case cmd.EndAttempt():
+            return no.not_live(state) or [command.event]
+        case cmd.EndCheck():
+            return no.not_live(state) or _end_check(state, command)
+        case cmd.Resume():
+            return _resume(state, command, evidence)
+        case cmd.Cancel():
+            return _cancel(state, caller, evidence)
+        case _:
+            return _drive(workflow, state, caller, command, evidence)
+
+
+def _drive(
+    workflow: Workflow,
+    state: State,
+    caller: cmd.Caller,
+    command: cmd.Interrupt | cmd.Rebind | cmd.Stall | cmd.GiveUp,
+    evidence: Evidence,
+) -> Answer:
+    refusal = no.not_live(state)
+    if refusal is not None:
+        return refusal
+    if caller.kind != "person":
+        refusal = holds(state, caller)
+        if refusal is not None:
+            return refusal
+    match command:
+        case cmd.Interrupt():
+            return [ev.Interrupted(reason=command.reason, head=command.head)]
+        case cmd.Rebind():
+            previous = state.lease.holder.session if state.lease else None
+            return [ev.SessionRebound(session=command.session, previous=previous or "")]
+        case cmd.Stall():
+            return [ev.Stalled(stage=state.stage, epoch=state.epoch, blocks=command.blocks, text=command.text)]
+        case _:
+            return _give_up(workflow, state, command, evidence)
+
+
+def _refuse(state: State, command: cmd.Refuse) -> Answer:
+    number = state.attempt if state.lease and state.lease.holder.kind == "runner" else state.refused + 1
+    return [
+        ev.AttemptEnded(
+            stage=state.stage,
+            epoch=state.epoch,
+            number=max(number, 1),
+            outcome="refused",
+            code=command.code,
+            text=command.text,
+        )
+    ]
+
+
+def _begin(state: State, command: cmd.BeginAttempt) -> Answer:
+    event = command.event
+    if event.epoch != state.epoch or event.stage != state.stage:
+        return no.stand(state, "attempt.late", "the run has moved on", "Begin an attempt at the stage it stands in.")
+    if state.attempt_open and event.agent is None:
+        return no.wait(state, "attempt.running", "an attempt is running already", "Wait until it ends.")
+    return [event]
+
+
+def _end_check(state: State, command: cmd.EndCheck) -> Answer:
+    event = command.event
+    running = state.checks.get(event.name)
+    if event.epoch != state.epoch or running is None or running.outcome != "running":
+        return no.stand(state, "check.late", f"check {event.name} is not running", "Nothing is to be done.")
+    return [event]
+
+
+def _gate(workflow: Workflow, state: State, command: cmd.DecideGate, evidence: Evidence) -> Answer:
+    if state.status in ("ended", "escalated"):
+        return no.not_live(state) or []
+    stage = workflow.stages[state.stage]
+    human = stage.kind == "human"
+    if stage.gate is None and not human:
+        return no.call(state, "gate.none", "this stage has no gate", "Nothing is to be decided here.")
+    if command.channel == "policy" and stage.gate is not None and not stage.gate.unattended:
+        return no.wait(state, "gate.attended", "this gate takes no unattended policy", "A person must decide it.")
+    if human != (command.decision == "answer"):
+        use = "answer --choice" if human else "approve, reject or redo"
+        return no.call(state, "gate.decision", f"{command.decision} does not fit this gate", f"Use {use}.")
+    if human and command.choice not in stage.transitions:
+        return no.call(
+            state, "gate.choice", f'no choice "{command.choice}"', "Choose a known one.", sorted(stage.transitions)
+        )
+    tree = evidence.tree if stage.writes_project else None
+    found = evidence.artifact
+    if not human:
+        if found is None or found.problem or found.epoch != state.epoch or found.result not in stage.transitions:
+            return no.wait(
+                state, "gate.nothing", "there is no finished artifact to decide about", "Wait until it is written."
+            )
+        if command.body is not None and (command.body != found.body or command.tree != tree):
+            return no.stand(
+                state, "gate.changed", "what was shown has changed meanwhile", "Look at it again, then decide."
+            )
+    return [
+        ev.GateDecided(
+            stage=stage.name,
+            epoch=state.epoch,
+            decision=command.decision,
+            channel=command.channel,
+            body=found.body if found is not None and not human else "",
+            tree=tree,
+            choice=command.choice,
+            text=command.text,
+            anchor=command.anchor or state.head,
+        )
+    ]
+
+
+def _resume(state: State, command: cmd.Resume, evidence: Evidence) -> Answer:
+    if state.status == "ended":
+        return no.not_live(state) or []
+    fence = state.fence + 1
+    lease = state.lease
+    if lease is None:
+        return [ev.Resumed(holder=command.holder, fence=fence, head=command.head)]
+    if lease.holder == command.holder:
+        return no.stand(state, "lease.own", "this caller drives the run already", "Go on with it.")
+    gone = evidence.holder_alive is False and lease.holder.kind == "runner"
+    if command.take_over or gone:
+        return [ev.TakenOver(holder=command.holder, fence=fence, previous=lease.holder)]
+    state_word = "is gone" if evidence.holder_alive is False else "holds it"
+    return no.stand(
+        state,
+        "lease.held",
+        f"another {lease.holder.kind} owns the run and {state_word}",
+        "Interrupt it there, or take it over: stagent continue --take-over.",
+        holder=lease.holder.session or lease.holder.pid,
+        alive=None if evidence.holder_alive is None else str(evidence.holder_alive).lower(),
+    )
+
+
+def _give_up(workflow: Workflow, state: State, command: cmd.GiveUp, evidence: Evidence) -> Answer:
+    if command.by == "agent" and state.refused == 0:
+        return no.work(
+            state,
+            "escalate.early",
+            "nothing was refused and nothing failed in this epoch",
+            "Try the stage first; escalate when the engine refused it or a check failed.",
+        )
+    if "escalated" not in workflow.terminals:
+        return [ev.Blocked(code=command.code or "given_up", text=command.text)]
+    return [
+        ev.Escalated(stage=state.stage, epoch=state.epoch, by=command.by, text=command.text, report=evidence.report)
+    ]
+
+
+def _cancel(state: State, caller: cmd.Caller, evidence: Evidence) -> Answer:
+    if state.status == "ended":
+        return no.not_live(state) or []
+    if caller.kind != "person":
+        return no.call(state, "cancel.person", "only a person cancels a run", "In a terminal: stagent cancel.")
+    return [ev.Terminal(terminal="cancelled", epoch=state.epoch + 1, success=False, report=evidence.report)]
+
+
+__all__ = ["Refusal", "decide"]

@@ -1,0 +1,310 @@
+"""The closed set of events a run's log consists of, and the envelope that chains them.
+
+Events hold ids, numbers, enums and digests. Every free text is a blob: fields called `text`, `reason`, `task`,
+`output`, or `changed` here hold the SHA-256 digest of one. Times are unix milliseconds.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from stagent.core.canonical import digest, encode
+
+VERSION = 1
+
+
+class Holder(msgspec.Struct, frozen=True, kw_only=True):
+    """Who drives a run, bound to one process on one host: an agent session with hooks, a runner, or any other caller.
+
+    `started` is the process's start time as the operating system tells it, so that a recycled pid is not taken for it.
+    """
+
+    kind: Literal["session", "runner", "caller"]
+    session: str | None = None
+    pid: int | None = None
+    started: str | None = None
+    host: str = ""
+
+
+class Producer(msgspec.Struct, frozen=True, kw_only=True):
+    """Who made an artifact: a session, one of its sub-agents, an attempt of the runner, the engine or a person."""
+
+    kind: Literal["session", "subagent", "attempt", "engine", "person", "policy"]
+    id: str = ""
+
+
+class FileMark(msgspec.Struct, frozen=True):
+    """What tells one state of a file from another without reading it."""
+
+    size: int
+    mtime_ns: int
+    ino: int
+
+
+class Data(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
+    """The payload of an event; each kind below is one type, named by its tag."""
+
+
+class RunStarted(Data, frozen=True, kw_only=True, tag="run.started"):
+    """A run begins: pins the workflow by digest, the project, the baseline tree and who drives it."""
+
+    workflow: str
+    flow: str
+    project: str
+    mode: Literal["session", "headless"]
+    holder: Holder
+    stage: str
+    task: str
+    fingerprint: str = ""
+    baseline: str | None = None
+    head: str | None = None
+    run_files: dict[str, str] = {}
+
+
+class StageEntered(Data, frozen=True, kw_only=True, tag="stage.entered"):
+    """The run stands in a stage; `tree` is the tree at entry when the stage is bound to it."""
+
+    stage: str
+    epoch: int
+    tree: str | None = None
+
+
+class AttemptStarted(Data, frozen=True, kw_only=True, tag="attempt.started"):
+    """A try at the current stage begins: a spawned process, or a sub-agent of the session (`agent`)."""
+
+    stage: str
+    epoch: int
+    number: int
+    backend: str
+    agent: str | None = None
+    pid: int | None = None
+    started: str | None = None
+
+
+class AttemptEnded(Data, frozen=True, kw_only=True, tag="attempt.ended"):
+    """A try ended; `refused` means the engine did not accept what it left, with the refusal's code.
+
+    For a sub-agent, `mark` is the artifact as it stood when the agent stopped and `digest` what the engine read then.
+    """
+
+    stage: str
+    epoch: int
+    number: int
+    outcome: Literal["ok", "failed", "timeout", "stopped", "unstartable", "orphaned", "refused"]
+    agent: str | None = None
+    code: str = ""
+    text: str | None = None
+    exit: int | None = None
+    session: str | None = None
+    stream: str | None = None
+    stream_bytes: int = 0
+    tokens: int | None = None
+    cost_usd: float | None = None
+    mark: FileMark | None = None
+    digest: str | None = None
+
+
+class ArtifactRecorded(Data, frozen=True, kw_only=True, tag="artifact.recorded"):
+    """The engine read the current stage's artifact: digest of the file, of its body, its result and its producer."""
+
+    stage: str
+    epoch: int
+    digest: str
+    body: str
+    result: str
+    size: int
+    producer: Producer
+
+
+class CheckStarted(Data, frozen=True, kw_only=True, tag="check.started"):
+    """The engine began to run a check itself; `pid` is the process that runs it."""
+
+    name: str
+    epoch: int
+    artifact: str
+    tree: str
+    pid: int
+    started: str | None = None
+
+
+class CheckEnded(Data, frozen=True, kw_only=True, tag="check.ended"):
+    """A check ended; `tree` is the tree before, `tree_after` the tree its own writes left, `changed` lists them."""
+
+    name: str
+    epoch: int
+    artifact: str
+    tree: str
+    tree_after: str
+    outcome: Literal["pass", "fail", "timeout", "error", "protected", "abandoned"]
+    exit: int | None = None
+    output: str | None = None
+    changed: str | None = None
+    protected: str | None = None
+    added: str | None = None
+    millis: int = 0
+
+
+class GateOpened(Data, frozen=True, kw_only=True, tag="gate.opened"):
+    """A person's decision is needed; it will be bound to this body and, when set, this tree.
+
+    `stale` says that an earlier approval was void because what it approved has changed.
+    """
+
+    stage: str
+    epoch: int
+    body: str
+    tree: str | None = None
+    stale: bool = False
+
+
+class GateDecided(Data, frozen=True, kw_only=True, tag="gate.decided"):
+    """A decision on the gate of the current stage. `anchor` is the head of the log that was shown with it."""
+
+    stage: str
+    epoch: int
+    decision: Literal["approve", "reject", "redo", "answer"]
+    channel: Literal["terminal", "hook", "app", "policy"]
+    body: str = ""
+    tree: str | None = None
+    choice: str = ""
+    text: str | None = None
+    anchor: str = ""
+
+
+class Transitioned(Data, frozen=True, kw_only=True, tag="transitioned"):
+    """The one way a run changes its stage; `epoch` is the new one, `digest` the accepted artifact's.
+
+    `protect`, when set, is the tree that protected files are compared with from now on.
+    """
+
+    source: str
+    target: str
+    result: str
+    epoch: int
+    digest: str | None = None
+    protect: str | None = None
+    cause: Literal["table", "cap"] = "table"
+
+
+class Interrupted(Data, frozen=True, kw_only=True, tag="interrupted"):
+    """The run pauses and its lease ends."""
+
+    reason: str | None = None
+    head: str | None = None
+
+
+class Resumed(Data, frozen=True, kw_only=True, tag="resumed"):
+    """A driver goes on with a paused, blocked or given-up run under a new fence."""
+
+    holder: Holder
+    fence: int
+    head: str | None = None
+
+
+class TakenOver(Data, frozen=True, kw_only=True, tag="taken_over"):
+    """A driver took the lease from another by a person's order; the old fence is void."""
+
+    holder: Holder
+    fence: int
+    previous: Holder
+
+
+class SessionRebound(Data, frozen=True, kw_only=True, tag="session.rebound"):
+    """The same process got a new session id; the lease follows it."""
+
+    session: str
+    previous: str
+
+
+class Stalled(Data, frozen=True, kw_only=True, tag="stalled"):
+    """The agent made no progress for so long that its turn was let go."""
+
+    stage: str
+    epoch: int
+    blocks: int
+    text: str | None = None
+
+
+class Blocked(Data, frozen=True, kw_only=True, tag="blocked"):
+    """The runner cannot go on by itself; `code` is the last refusal's."""
+
+    code: str
+    text: str | None = None
+
+
+class BudgetReached(Data, frozen=True, kw_only=True, tag="budget.reached"):
+    """A declared limit was met; `action` is what follows from it."""
+
+    budget: Literal["max_epoch", "attempts"]
+    limit: int
+    action: Literal["escalate", "continue", "block"]
+
+
+class Escalated(Data, frozen=True, kw_only=True, tag="escalated"):
+    """The agent or the engine gave up on the stage; a person may continue from it."""
+
+    stage: str
+    epoch: int
+    by: Literal["agent", "engine"]
+    text: str | None = None
+    report: str | None = None
+
+
+class Terminal(Data, frozen=True, kw_only=True, tag="terminal"):
+    """The run ended for good."""
+
+    terminal: str
+    epoch: int
+    success: bool
+    report: str | None = None
+
+
+Event = (
+    RunStarted
+    | StageEntered
+    | AttemptStarted
+    | AttemptEnded
+    | ArtifactRecorded
+    | CheckStarted
+    | CheckEnded
+    | GateOpened
+    | GateDecided
+    | Transitioned
+    | Interrupted
+    | Resumed
+    | TakenOver
+    | SessionRebound
+    | Stalled
+    | Blocked
+    | BudgetReached
+    | Escalated
+    | Terminal
+)
+
+
+class Envelope(msgspec.Struct, frozen=True, kw_only=True):
+    """One event in its place. `hash` is not part of it: it is the SHA-256 of the envelope's canonical JSON."""
+
+    v: int
+    run: str
+    seq: int
+    at: int
+    actor: str
+    data: Event
+    prev: str
+
+
+_DECODER = msgspec.json.Decoder(Envelope)
+
+
+def seal(envelope: Envelope) -> tuple[bytes, str]:
+    """Return the canonical bytes of an envelope and their hash."""
+    body = encode(envelope)
+    return body, digest(body)
+
+
+def unseal(body: bytes) -> Envelope:
+    """Decode stored bytes. Raises msgspec.ValidationError for an event of another version or kind."""
+    return _DECODER.decode(body)

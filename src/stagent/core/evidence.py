@@ -1,0 +1,59 @@
+"""What the engine found out about the world before it decides; gathered by `engine.evidence`, judged by `core`."""
+
+from __future__ import annotations
+
+import msgspec
+
+from stagent.core.events import FileMark
+from stagent.core.model import Stage, Workflow
+from stagent.core.state import State
+
+
+class Found(msgspec.Struct, frozen=True, kw_only=True):
+    """The current stage's artifact as it lies on disk; `problem` says why its front matter cannot be read."""
+
+    path: str
+    digest: str
+    body: str
+    size: int
+    mark: FileMark
+    epoch: int | None = None
+    result: str = ""
+    problem: str = ""
+
+
+class Evidence(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything `decide` may look at besides the workflow and the state.
+
+    `tree_changes` are the paths outside the stage's globs that differ from its reference; `laundered` the protected
+    paths a stage that declares `protects` changed outside its own globs; `inputs` and `run_files` map a name to the
+    digest of the file now (None: absent); `holder_alive` is None when it cannot be known; `report` is the digest of
+    the report to be stored if the run ends.
+    """
+
+    artifact_path: str = ""
+    artifact: Found | None = None
+    tree: str | None = None
+    tree_changes: tuple[str, ...] = ()
+    laundered: tuple[str, ...] = ()
+    inputs: dict[str, str | None] = {}
+    run_files: dict[str, str | None] = {}
+    checker_alive: bool = False
+    holder_alive: bool | None = None
+    foreign_writer: str | None = None
+    pid: int = 0
+    started: str | None = None
+    report: str | None = None
+
+
+def target_of(workflow: Workflow, state: State, result: str) -> str | None:
+    """Return where a result leads from the current stage, or None when the stage does not know it."""
+    return workflow.stages[state.stage].transitions.get(result)
+
+
+def needs_tree(workflow: Workflow, stage: Stage, result: str) -> bool:
+    """Say whether leaving a stage by a result takes a look at the tree."""
+    target = workflow.stages.get(stage.transitions.get(result, ""))
+    gate = (stage.gate is not None or stage.kind == "human") and stage.writes_project
+    entered = target is not None and target.bound_tree
+    return bool(stage.bound_tree or stage.protects or stage.checks_for(result) or gate or entered)

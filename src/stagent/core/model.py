@@ -1,0 +1,142 @@
+"""The workflow as the engine sees it: neutral, immutable, complete; made by `core.document` from any format.
+
+Every field is explained where users look for it, in the reference of the workflow document.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+Kind = Literal["agent", "review", "command", "human"]
+ABORTS = frozenset({"escalated", "cancelled", "failed"})
+"""Terminals that stand for giving up; every other terminal is a success terminal and needs proof."""
+
+DEFAULT_MAX_EPOCH = 20
+DEFAULT_CHECK_TIMEOUT = 600.0
+DEFAULT_STOP_BLOCKS = 5
+DEFAULT_ATTEMPTS = 3
+
+
+class Input(msgspec.Struct, frozen=True):
+    """Something a stage reads: the artifact of another stage or a run file."""
+
+    source: Literal["stage", "run_file"]
+    key: str
+    description: str
+    required: bool
+
+
+class Check(msgspec.Struct, frozen=True, kw_only=True):
+    """A command the engine runs as evidence before it accepts one of `results`; `timeout` in seconds."""
+
+    name: str
+    run: str
+    results: tuple[str, ...]
+    timeout: float = DEFAULT_CHECK_TIMEOUT
+    protect: tuple[str, ...] | None = None
+    env: dict[str, str] = {}
+
+
+class Gate(msgspec.Struct, frozen=True, kw_only=True):
+    """A person's decision before a stage is left."""
+
+    type: Literal["require_approval"] = "require_approval"
+    explicit: bool = True
+    unattended: bool = True
+
+
+class Stop(msgspec.Struct, frozen=True):
+    """How often the Stop hook insists without progress, and what it adds to its words."""
+
+    blocks: int = DEFAULT_STOP_BLOCKS
+    message: str = ""
+
+
+class Retry(msgspec.Struct, frozen=True):
+    """How many attempts an epoch gets headless, and the pause before each further one in seconds."""
+
+    attempts: int = DEFAULT_ATTEMPTS
+    backoff: float = 0.0
+
+
+class Stage(msgspec.Struct, frozen=True, kw_only=True):
+    """One named stage. `writes`: None no tree rule, else `project`, `artifact` or globs."""
+
+    name: str
+    kind: Kind = "agent"
+    title: str = ""
+    criteria: tuple[str, ...] = ()
+    interruptible: bool = False
+    execution: Literal["inline", "subagent"] = "inline"
+    model: str | None = None
+    transitions: dict[str, str] = {}
+    inputs: tuple[Input, ...] = ()
+    gate: Gate | None = None
+    checks: tuple[Check, ...] = ()
+    protects: tuple[str, ...] = ()
+    writes: Literal["project", "artifact"] | tuple[str, ...] | None = None
+    watch: tuple[str, ...] = ()
+    run: str | None = None
+    results: dict[str, str] = {}
+    stop: Stop = Stop()
+    retry: Retry = Retry()
+    timeout: float | None = None
+
+    @property
+    def required(self) -> tuple[Input, ...]:
+        """The inputs without which the stage may not be entered."""
+        return tuple(item for item in self.inputs if item.required)
+
+    @property
+    def optional(self) -> tuple[Input, ...]:
+        """The inputs the stage reads when they exist."""
+        return tuple(item for item in self.inputs if not item.required)
+
+    def checks_for(self, result: str) -> tuple[Check, ...]:
+        """Return the checks that must pass before this result is accepted, in declared order."""
+        return tuple(check for check in self.checks if result in check.results)
+
+    @property
+    def writes_project(self) -> bool:
+        """Whether the stage may change the project, so that an approval of it binds the tree as well."""
+        return self.writes == "project" or isinstance(self.writes, tuple)
+
+    @property
+    def bound_tree(self) -> bool:
+        """Whether the tree at entry must still be there at the end (apart from the globs)."""
+        return self.writes == "artifact" or isinstance(self.writes, tuple)
+
+
+class RunFile(msgspec.Struct, frozen=True):
+    """A file made once at the start by a command; its name is its place in the run folder."""
+
+    name: str
+    init: str
+    description: str = ""
+
+
+class Workflow(msgspec.Struct, frozen=True, kw_only=True):
+    """A declared state machine: stages, results, transitions and what each of them needs."""
+
+    initial: str
+    terminals: tuple[str, ...]
+    stages: dict[str, Stage]
+    max_epoch: int = DEFAULT_MAX_EPOCH
+    modifies_worktree: bool = True
+    run_files: tuple[RunFile, ...] = ()
+    title: str = ""
+
+    def is_terminal(self, name: str) -> bool:
+        """Say whether a name ends a run: a declared terminal, or the built-in `cancelled`."""
+        return name in self.terminals or name == "cancelled"
+
+    def is_success(self, name: str) -> bool:
+        """Say whether reaching this terminal is a claim that the work is finished."""
+        return name in self.terminals and name not in ABORTS
+
+    @property
+    def protected_success(self) -> bool:
+        """Whether some check of the workflow compares protected files; without one a success is a weaker claim."""
+        return any(check.protect for stage in self.stages.values() for check in stage.checks)

@@ -1,0 +1,271 @@
+"""`apply(state, event) -> state`: the one meaning of every event. Folding a whole log gives the run's state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from msgspec.structs import replace
+
+from stagent.core import events as ev
+from stagent.core.canonical import digest
+from stagent.core.state import Agent, CheckState, GateState, Lease, Recorded, State
+
+_RECENT_AGENTS = 32
+"""How many agents of one epoch the state remembers; the log holds them all."""
+
+
+class CorruptLogError(ValueError):
+    """The bytes of a log do not fold: a broken chain, a gap, or an event where it cannot stand."""
+
+
+def apply(state: State | None, envelope: ev.Envelope, head: str) -> State:
+    """Return the state after one event; `head` is the event's hash.
+
+    Raises CorruptLogError when the event cannot follow: wrong seq, wrong `prev`, or a second beginning.
+    """
+    data = envelope.data
+    if state is None:
+        if not isinstance(data, ev.RunStarted) or envelope.seq != 1:
+            raise CorruptLogError(f"event {envelope.seq} is not the beginning of a run")
+        return _begin(envelope, data, head)
+    if envelope.seq != state.seq + 1 or envelope.prev != state.head or envelope.run != state.run:
+        raise CorruptLogError(f"event {envelope.seq} does not follow event {state.seq}")
+    if state.status == "ended":
+        raise CorruptLogError(f"event {envelope.seq} follows the end of the run")
+    handler = _HANDLERS.get(type(data))
+    if handler is None:
+        raise CorruptLogError(f"event {envelope.seq} begins the run a second time")
+    changes = handler(state, data, envelope)
+    return replace(state, seq=envelope.seq, head=head, updated_at=envelope.at, **changes)
+
+
+def fold(bodies: Iterable[tuple[bytes, str]], state: State | None = None) -> State | None:
+    """Fold stored events, verifying every hash. Raises CorruptLogError where the chain breaks."""
+    for body, expected in bodies:
+        found = digest(body)
+        if found != expected:
+            raise CorruptLogError(f"the bytes of the event after {state.seq if state else 0} do not match their hash")
+        state = apply(state, ev.unseal(body), found)
+    return state
+
+
+Changes = dict[str, Any]
+
+
+def _begin(envelope: ev.Envelope, data: ev.RunStarted, head: str) -> State:
+    return State(
+        run=envelope.run,
+        seq=envelope.seq,
+        head=head,
+        status="running",
+        mode=data.mode,
+        workflow=data.workflow,
+        flow=data.flow,
+        project=data.project,
+        task=data.task,
+        stage=data.stage,
+        epoch=1,
+        lease=Lease(data.holder, 1),
+        started_at=envelope.at,
+        updated_at=envelope.at,
+        fingerprint=data.fingerprint,
+        baseline=data.baseline,
+        last_head=data.head,
+        run_files=data.run_files,
+        protect_ref=data.baseline,
+    )
+
+
+def _entered(state: State, data: ev.StageEntered, envelope: ev.Envelope) -> Changes:
+    accepted = {name: item for name, item in state.accepted.items() if name != data.stage}
+    return {
+        "stage": data.stage,
+        "epoch": data.epoch,
+        "tree_ref": data.tree,
+        "accepted": accepted,
+        "artifact": None,
+        "checks": {},
+        "gate": None,
+        "agents": (),
+        "attempt": 0,
+        "attempt_open": False,
+        "attempt_pid": None,
+        "attempt_started": None,
+        "refused": 0,
+        "feedback": None,
+        "refusal": "",
+        "agent_session": None,
+        "entered_at": envelope.at,
+    }
+
+
+def _attempt_started(state: State, data: ev.AttemptStarted, envelope: ev.Envelope) -> Changes:
+    attempts = {**state.attempts, data.stage: state.attempts.get(data.stage, 0) + 1}
+    changes: Changes = {"attempt": data.number, "attempts": attempts}
+    if data.agent is not None:
+        agents = (*state.agents, Agent(id=data.agent, started_at=envelope.at))
+        return {**changes, "agents": agents[-_RECENT_AGENTS:]}
+    return {
+        **changes,
+        "attempt_open": True,
+        "attempt_pid": data.pid,
+        "attempt_started": data.started,
+    }
+
+
+def _attempt_ended(state: State, data: ev.AttemptEnded, envelope: ev.Envelope) -> Changes:
+    changes: Changes = {"refused": state.refused + (data.outcome != "ok")}
+    if data.outcome != "ok":
+        changes.update(feedback=data.text or state.feedback, refusal=data.code)
+    if data.agent is not None:
+        changes["agents"] = tuple(
+            replace(agent, ended=True, mark=data.mark, digest=data.digest) if agent.id == data.agent else agent
+            for agent in state.agents
+        )
+        return changes
+    changes.update(attempt_open=False, attempt_pid=None, attempt_started=None)
+    if data.session is not None:
+        changes["agent_session"] = data.session
+    return changes
+
+
+def _artifact(state: State, data: ev.ArtifactRecorded, envelope: ev.Envelope) -> Changes:
+    recorded = Recorded(data.digest, data.body, data.result, data.epoch, data.producer)
+    return {"artifact": recorded}
+
+
+def _check_started(state: State, data: ev.CheckStarted, envelope: ev.Envelope) -> Changes:
+    check = CheckState(artifact=data.artifact, tree=data.tree, pid=data.pid, started=data.started, at=envelope.at)
+    return {"checks": {**state.checks, data.name: check}}
+
+
+def _check_ended(state: State, data: ev.CheckEnded, envelope: ev.Envelope) -> Changes:
+    before, after = data.tree, data.tree_after
+    checks = {name: replace(item, tree=after) if item.tree == before else item for name, item in state.checks.items()}
+    checks[data.name] = CheckState(
+        artifact=data.artifact,
+        tree=after,
+        outcome=data.outcome,
+        exit=data.exit,
+        output=data.output,
+        protected=data.protected,
+        at=envelope.at,
+    )
+    changes: Changes = {"checks": checks}
+    if before != after:
+        # What the engine's own check wrote is nobody's change: every reference to the tree before follows it.
+        if state.tree_ref is not None:
+            changes["tree_ref"] = after
+        if state.gate is not None and state.gate.tree == before:
+            changes["gate"] = replace(state.gate, tree=after)
+    return changes
+
+
+def _gate_opened(state: State, data: ev.GateOpened, envelope: ev.Envelope) -> Changes:
+    return {"gate": GateState(body=data.body, tree=data.tree, stale=data.stale)}
+
+
+def _gate_decided(state: State, data: ev.GateDecided, envelope: ev.Envelope) -> Changes:
+    gate = GateState(
+        body=data.body,
+        tree=data.tree,
+        decision=data.decision,
+        choice=data.choice,
+        actor=envelope.actor,
+        channel=data.channel,
+        text=data.text,
+        anchor=data.anchor,
+    )
+    changes: Changes = {"gate": gate}
+    if data.decision in ("reject", "redo"):
+        changes["feedback"] = data.text
+        changes["refusal"] = "gate.rejected"
+    if data.decision == "redo":
+        changes["refused"] = 0
+    return changes
+
+
+def _transitioned(state: State, data: ev.Transitioned, envelope: ev.Envelope) -> Changes:
+    changes: Changes = {"epoch": data.epoch}
+    if state.artifact is not None and data.digest is not None:
+        changes["accepted"] = {**state.accepted, data.source: state.artifact}
+    if data.protect is not None:
+        changes["protect_ref"] = data.protect
+    return changes
+
+
+def _interrupted(state: State, data: ev.Interrupted, envelope: ev.Envelope) -> Changes:
+    return {"status": "interrupted", "lease": None, "last_head": data.head or state.last_head, "agents": ()}
+
+
+def _resumed(state: State, data: ev.Resumed, envelope: ev.Envelope) -> Changes:
+    changes: Changes = {
+        "status": "running",
+        "lease": Lease(data.holder, data.fence),
+        "fence": data.fence,
+        "last_head": data.head or state.last_head,
+        "agents": (),
+    }
+    if state.status in ("blocked", "escalated"):
+        changes["refused"] = 0
+    return changes
+
+
+def _taken_over(state: State, data: ev.TakenOver, envelope: ev.Envelope) -> Changes:
+    return {"status": "running", "lease": Lease(data.holder, data.fence), "fence": data.fence, "agents": ()}
+
+
+def _rebound(state: State, data: ev.SessionRebound, envelope: ev.Envelope) -> Changes:
+    lease = state.lease
+    if lease is None:
+        return {}
+    return {"lease": Lease(replace(lease.holder, session=data.session), lease.fence)}
+
+
+def _nothing(state: State, data: ev.Data, envelope: ev.Envelope) -> Changes:
+    return {}
+
+
+def _blocked(state: State, data: ev.Blocked, envelope: ev.Envelope) -> Changes:
+    return {"status": "blocked", "lease": None, "refusal": data.code, "feedback": data.text or state.feedback}
+
+
+def _escalated(state: State, data: ev.Escalated, envelope: ev.Envelope) -> Changes:
+    return {"status": "escalated", "lease": None, "feedback": data.text or state.feedback, "report": data.report}
+
+
+def _terminal(state: State, data: ev.Terminal, envelope: ev.Envelope) -> Changes:
+    return {
+        "status": "ended",
+        "lease": None,
+        "terminal": data.terminal,
+        "success": data.success,
+        "epoch": data.epoch,
+        "report": data.report,
+        "attempt_open": False,
+        "agents": (),
+    }
+
+
+Handler = Callable[[State, Any, ev.Envelope], Changes]
+_HANDLERS: dict[type[ev.Data], Handler] = {
+    ev.StageEntered: _entered,
+    ev.AttemptStarted: _attempt_started,
+    ev.AttemptEnded: _attempt_ended,
+    ev.ArtifactRecorded: _artifact,
+    ev.CheckStarted: _check_started,
+    ev.CheckEnded: _check_ended,
+    ev.GateOpened: _gate_opened,
+    ev.GateDecided: _gate_decided,
+    ev.Transitioned: _transitioned,
+    ev.Interrupted: _interrupted,
+    ev.Resumed: _resumed,
+    ev.TakenOver: _taken_over,
+    ev.SessionRebound: _rebound,
+    ev.Stalled: _nothing,
+    ev.Blocked: _blocked,
+    ev.BudgetReached: _nothing,
+    ev.Escalated: _escalated,
+    ev.Terminal: _terminal,
+}

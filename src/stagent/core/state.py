@@ -1,0 +1,124 @@
+"""The state of a run: what folding its events gives. Its size does not grow with the history."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from stagent.core.events import FileMark, Holder, Producer
+
+Status = Literal["running", "interrupted", "blocked", "escalated", "ended"]
+
+
+class Lease(msgspec.Struct, frozen=True):
+    """Who may move the run. `fence` rises with every new holder; what an older fence asks is refused."""
+
+    holder: Holder
+    fence: int
+
+
+class Recorded(msgspec.Struct, frozen=True):
+    """An artifact as the engine read it."""
+
+    digest: str
+    body: str
+    result: str
+    epoch: int
+    producer: Producer
+
+
+class CheckState(msgspec.Struct, frozen=True, kw_only=True):
+    """The latest run of one check: what it looked at and what it gave. `running` until it ended."""
+
+    artifact: str
+    tree: str
+    outcome: str = "running"
+    pid: int | None = None
+    started: str | None = None
+    exit: int | None = None
+    output: str | None = None
+    protected: str | None = None
+    at: int = 0
+
+
+class GateState(msgspec.Struct, frozen=True, kw_only=True):
+    """The gate of the current stage: what was shown, and what a person decided about it."""
+
+    body: str
+    tree: str | None
+    stale: bool = False
+    decision: str = ""
+    choice: str = ""
+    actor: str = ""
+    channel: str = ""
+    text: str | None = None
+    anchor: str = ""
+
+
+class Agent(msgspec.Struct, frozen=True, kw_only=True):
+    """A sub-agent or process that works on the current stage in this epoch."""
+
+    id: str
+    started_at: int
+    ended: bool = False
+    mark: FileMark | None = None
+    digest: str | None = None
+
+
+class State(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a run stands.
+
+    `tree_ref` is the tree the current stage is compared with; `protect_ref` the tree protected files are compared
+    with; `refused` counts refused or failed attempts of this epoch; `attempts` counts attempts per stage over the run.
+    """
+
+    run: str
+    seq: int
+    head: str
+    status: Status
+    mode: str
+    workflow: str
+    flow: str
+    project: str
+    task: str
+    stage: str
+    epoch: int
+    lease: Lease | None
+    started_at: int
+    updated_at: int
+    fingerprint: str = ""
+    baseline: str | None = None
+    last_head: str | None = None
+    run_files: dict[str, str] = {}
+    fence: int = 1
+    terminal: str | None = None
+    success: bool = False
+    report: str | None = None
+    tree_ref: str | None = None
+    protect_ref: str | None = None
+    accepted: dict[str, Recorded] = {}
+    artifact: Recorded | None = None
+    checks: dict[str, CheckState] = {}
+    gate: GateState | None = None
+    agents: tuple[Agent, ...] = ()
+    attempt: int = 0
+    attempt_open: bool = False
+    attempt_pid: int | None = None
+    attempt_started: str | None = None
+    refused: int = 0
+    attempts: dict[str, int] = {}
+    feedback: str | None = None
+    refusal: str = ""
+    agent_session: str | None = None
+    entered_at: int = 0
+
+    @property
+    def live(self) -> bool:
+        """Whether a driver may move the run."""
+        return self.status == "running"
+
+    @property
+    def ended(self) -> bool:
+        """Whether the run reached a terminal; nothing follows."""
+        return self.status == "ended"

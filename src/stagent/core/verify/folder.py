@@ -1,0 +1,41 @@
+"""Validation of a whole workflow folder, given its texts: the one door for loaders, the CLI and the engine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from stagent.core.document import parse
+from stagent.core.model import Workflow
+from stagent.core.verify import graph
+from stagent.core.verify.problem import Findings, Problem
+
+DOCUMENT = "workflow.json"
+
+
+def validate(files: Mapping[str, bytes], where: str = "") -> tuple[Workflow | None, list[Problem]]:
+    """Read and check a workflow from its files by name; return it with every problem found.
+
+    `where` is the folder's path, for messages. Without an error among the problems the workflow is complete.
+    """
+    findings = Findings()
+    text = files.get(DOCUMENT)
+    if text is None:
+        findings.error("missing", "", f"there is no {DOCUMENT} in {where or 'the folder'}", "Create it.")
+        return None, findings.problems
+    try:
+        document = msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        findings.error("not_json", "", f"the file is not JSON: {error}", "Correct the syntax.")
+        return None, findings.problems
+    workflow = parse(document, findings)
+    if workflow is None:
+        return None, findings.problems
+    for name, stage in workflow.stages.items():
+        file = f"{name}.md"
+        if stage.kind in ("agent", "review") and file not in files:
+            place = f"{where}/{file}" if where else file
+            findings.error("stage_file", f"stages.{name}", f"the instruction file {place} is missing", "Write it.")
+    graph.check(workflow, findings)
+    return workflow, findings.problems

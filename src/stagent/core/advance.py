@@ -11,12 +11,13 @@ from collections.abc import Callable
 from stagent.core import events as ev
 from stagent.core import refusals as no
 from stagent.core.commands import Advance, Caller
-from stagent.core.evidence import Evidence, Found, target_of
+from stagent.core.evidence import Evidence, Found
 from stagent.core.ids import attempt_id
 from stagent.core.model import Stage, Workflow
 from stagent.core.producer import producer_of
 from stagent.core.refusals import Refusal
 from stagent.core.state import Recorded, State
+from stagent.core.supply import supplied
 
 Answer = list[ev.Event] | Refusal
 _SHOWN = 20
@@ -32,6 +33,8 @@ def advance(workflow: Workflow, state: State, caller: Caller, command: Advance, 
         waiting = _choice(state, stage, evidence)
         if waiting is not None:
             return waiting
+    if stage.kind == "command" and not _command_done(state, evidence):
+        return no.wait(state, "command.pending", "the engine has not run the command yet", "It runs it at advance.")
     found = _artifact(state, stage, command, evidence)
     if isinstance(found, Refusal):
         return found
@@ -101,7 +104,7 @@ def _artifact(state: State, stage: Stage, command: Advance, evidence: Evidence) 
             sorted(stage.transitions),
             path=evidence.artifact_path,
         )
-    refusal = _front(state, stage, found)
+    refusal = _front(state, stage, found) or _chosen(state, stage, found)
     if refusal is not None:
         return refusal
     target = stage.transitions[found.result]
@@ -134,6 +137,26 @@ def _choice(state: State, stage: Stage, evidence: Evidence) -> Answer | None:
         head=state.head,
         tree=tree,
     )
+
+
+def _chosen(state: State, stage: Stage, found: Found) -> Refusal | None:
+    choice = state.gate.choice if state.gate is not None else ""
+    if stage.kind != "human" or found.result == choice:
+        return None
+    return no.work(
+        state,
+        "artifact.choice",
+        f'{found.path} says "{found.result}", but "{choice}" was chosen',
+        "Leave the artifact of this stage to the engine; it writes the choice.",
+        path=found.path,
+        choice=choice,
+    )
+
+
+def _command_done(state: State, evidence: Evidence) -> bool:
+    made = state.artifact
+    found = evidence.artifact
+    return made is not None and made.producer.kind == "engine" and found is not None and found.digest == made.digest
 
 
 def _front(state: State, stage: Stage, found: Found) -> Refusal | None:
@@ -212,7 +235,7 @@ def _checks(workflow: Workflow, state: State, stage: Stage, recorded: Recorded, 
         known = state.checks.get(check.name)
         if known is not None and known.outcome == "running" and evidence.checker_alive:
             return no.wait(state, "check.running", f"check {check.name} is running", "Wait for it.", check=check.name)
-        valid = known is not None and known.artifact == recorded.digest and known.tree == evidence.tree
+        valid = known is not None and known.artifact == recorded.digest and known.tree == (evidence.tree or "")
         if known is None or not valid or known.outcome in ("running", "abandoned"):
             return [
                 ev.CheckStarted(
@@ -254,12 +277,16 @@ def _failed(
 
 
 def _gate(workflow: Workflow, state: State, stage: Stage, recorded: Recorded, evidence: Evidence) -> Answer | None:
-    if stage.gate is None or not stage.gate.explicit or stage.kind == "human":
+    if stage.gate is None or not stage.gate.guards(recorded.result):
+        return None
+    if not stage.gate.explicit or stage.kind == "human":
         return None
     tree = evidence.tree if stage.writes_project else None
     gate = state.gate
-    if gate is None or gate.body != recorded.body or gate.tree != tree:
-        stale = gate is not None and gate.decision == "approve"
+    approved = gate is not None and gate.decision == "approve"
+    other = approved and gate is not None and gate.choice != recorded.result
+    if gate is None or gate.body != recorded.body or gate.tree != tree or other:
+        stale = approved
         return [ev.GateOpened(stage=stage.name, epoch=state.epoch, body=recorded.body, tree=tree, stale=stale)]
     if gate.decision == "approve":
         return None
@@ -283,52 +310,8 @@ def _gate(workflow: Workflow, state: State, stage: Stage, recorded: Recorded, ev
     )
 
 
-def _inputs(workflow: Workflow, state: State, stage: Stage, recorded: Recorded, evidence: Evidence) -> Answer | None:
-    target = workflow.stages.get(target_of(workflow, state, recorded.result) or "")
-    for item in target.required if target else ():
-        refusal = _run_file(state, item.key, evidence) if item.source == "run_file" else None
-        if item.source == "stage" and item.key != stage.name:
-            refusal = _input(state, item.key, evidence)
-        if refusal is not None:
-            return refusal
-    return None
-
-
-def _input(state: State, key: str, evidence: Evidence) -> Refusal | None:
-    accepted = state.accepted.get(key)
-    if accepted is None:
-        return no.work(
-            state, "input.missing", f"no accepted artifact of {key}", f"The run must pass {key} first.", input=key
-        )
-    if evidence.inputs.get(key) != accepted.digest:
-        return no.work(
-            state,
-            "input.changed",
-            f"the artifact of {key} is not the one that was accepted",
-            "Restore it: stagent show prints the accepted digest, and the log keeps its text.",
-            input=key,
-            accepted=accepted.digest,
-            found=evidence.inputs.get(key),
-        )
-    return None
-
-
-def _run_file(state: State, key: str, evidence: Evidence) -> Refusal | None:
-    if evidence.run_files.get(key) == state.run_files.get(key):
-        return None
-    return no.work(
-        state,
-        "input.changed",
-        f"the run file {key} is not the one that was made at the start",
-        "Restore it; the log keeps its text.",
-        input=key,
-        accepted=state.run_files.get(key),
-        found=evidence.run_files.get(key),
-    )
-
-
 Rule = Callable[[Workflow, State, Stage, Recorded, Evidence], Answer | None]
-_RULES: tuple[Rule, ...] = (_record, _tree, _checks, _gate, _inputs)
+_RULES: tuple[Rule, ...] = (_record, _tree, _checks, _gate, supplied)
 
 
 def _transition(
@@ -354,7 +337,7 @@ def _transition(
             result=recorded.result,
             epoch=epoch,
             digest=recorded.digest,
-            protect=_protect(state, stage, evidence),
+            protect=_protect(state, stage, recorded, evidence),
             cause="cap" if cause == "cap" else "table",
         )
     )
@@ -364,10 +347,12 @@ def _transition(
         )
         return events
     entered = workflow.stages[target]
-    events.append(ev.StageEntered(stage=target, epoch=epoch, tree=evidence.tree if entered.bound_tree else None))
+    events.append(ev.StageEntered(stage=target, epoch=epoch, tree=evidence.entry_tree if entered.bound_tree else None))
     return events
 
 
-def _protect(state: State, stage: Stage, evidence: Evidence) -> str | None:
-    approved = state.gate is not None and state.gate.decision == "approve" and state.gate.tree is not None
-    return evidence.tree if stage.protects or approved else None
+def _protect(state: State, stage: Stage, recorded: Recorded, evidence: Evidence) -> str | None:
+    gate = state.gate
+    guarded = stage.gate is not None and stage.gate.explicit and stage.gate.guards(recorded.result)
+    approved = guarded and gate is not None and gate.decision == "approve" and gate.tree is not None
+    return evidence.full_tree if stage.protects or approved else None

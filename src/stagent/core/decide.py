@@ -10,7 +10,7 @@ from stagent.core import events as ev
 from stagent.core import refusals as no
 from stagent.core.advance import Answer, advance, holds
 from stagent.core.evidence import Evidence
-from stagent.core.model import Workflow
+from stagent.core.model import Stage, Workflow
 from stagent.core.refusals import Refusal
 from stagent.core.state import State
 
@@ -21,17 +21,17 @@ def decide(workflow: Workflow, state: State, caller: cmd.Caller, command: cmd.Co
         case cmd.Advance():
             return advance(workflow, state, caller, command, evidence)
         case cmd.DecideGate():
-            return _gate(workflow, state, command, evidence)
+            return _gate(workflow, state, caller, command, evidence)
         case cmd.Refuse():
             return no.not_live(state) or _refuse(state, command)
         case cmd.BeginAttempt():
             return no.not_live(state) or holds(state, caller) or _begin(state, command)
         case cmd.EndAttempt():
-            return no.not_live(state) or [command.event]
+            return no.not_live(state) or _end(state, command)
         case cmd.EndCheck():
             return no.not_live(state) or _end_check(state, command)
         case cmd.Resume():
-            return _resume(state, command, evidence)
+            return _resume(state, caller, command, evidence)
         case cmd.Cancel():
             return _cancel(state, caller, evidence)
         case _:
@@ -87,32 +87,31 @@ def _begin(state: State, command: cmd.BeginAttempt) -> Answer:
     return [event]
 
 
+def _end(state: State, command: cmd.EndAttempt) -> Answer:
+    event = command.event
+    late = event.epoch != state.epoch or event.stage != state.stage
+    if late or (event.agent is None and not (state.attempt_open and event.number == state.attempt)):
+        return no.stand(state, "attempt.late", "this attempt is not running", "Nothing is to be done.")
+    return [event]
+
+
 def _end_check(state: State, command: cmd.EndCheck) -> Answer:
     event = command.event
     running = state.checks.get(event.name)
-    if event.epoch != state.epoch or running is None or running.outcome != "running":
+    late = running is None or running.outcome != "running" or event.epoch != state.epoch
+    if running is None or late or (event.artifact, event.tree) != (running.artifact, running.tree):
         return no.stand(state, "check.late", f"check {event.name} is not running", "Nothing is to be done.")
     return [event]
 
 
-def _gate(workflow: Workflow, state: State, command: cmd.DecideGate, evidence: Evidence) -> Answer:
-    if state.status in ("ended", "escalated"):
-        return no.not_live(state) or []
+def _gate(workflow: Workflow, state: State, caller: cmd.Caller, command: cmd.DecideGate, evidence: Evidence) -> Answer:
     stage = workflow.stages[state.stage]
+    refusal = _may_decide(state, stage, caller, command)
+    if refusal is not None:
+        return refusal
     human = stage.kind == "human"
-    if stage.gate is None and not human:
-        return no.call(state, "gate.none", "this stage has no gate", "Nothing is to be decided here.")
-    if command.channel == "policy" and stage.gate is not None and not stage.gate.unattended:
-        return no.wait(state, "gate.attended", "this gate takes no unattended policy", "A person must decide it.")
-    if human != (command.decision == "answer"):
-        use = "answer --choice" if human else "approve, reject or redo"
-        return no.call(state, "gate.decision", f"{command.decision} does not fit this gate", f"Use {use}.")
-    if human and command.choice not in stage.transitions:
-        return no.call(
-            state, "gate.choice", f'no choice "{command.choice}"', "Choose a known one.", sorted(stage.transitions)
-        )
     tree = evidence.tree if stage.writes_project else None
-    found = evidence.artifact
+    found = None if human else evidence.artifact
     if not human:
         if found is None or found.problem or found.epoch != state.epoch or found.result not in stage.transitions:
             return no.wait(
@@ -128,16 +127,36 @@ def _gate(workflow: Workflow, state: State, command: cmd.DecideGate, evidence: E
             epoch=state.epoch,
             decision=command.decision,
             channel=command.channel,
-            body=found.body if found is not None and not human else "",
+            body=found.body if found is not None else "",
             tree=tree,
-            choice=command.choice,
+            choice=command.choice if human or found is None else found.result,
             text=command.text,
             anchor=command.anchor or state.head,
         )
     ]
 
 
-def _resume(state: State, command: cmd.Resume, evidence: Evidence) -> Answer:
+def _may_decide(state: State, stage: Stage, caller: cmd.Caller, command: cmd.DecideGate) -> Refusal | None:
+    if state.status in ("ended", "escalated"):
+        return no.not_live(state)
+    human = stage.kind == "human"
+    if stage.gate is None and not human:
+        return no.call(state, "gate.none", "this stage has no gate", "Nothing is to be decided here.")
+    if command.channel != "policy" and caller.kind not in ("person", "engine"):
+        return no.call(state, "gate.person", "only a person decides a gate", "In a terminal: stagent approve.")
+    if command.channel == "policy" and stage.gate is not None and not stage.gate.unattended:
+        return no.wait(state, "gate.attended", "this gate takes no unattended policy", "A person must decide it.")
+    if human != (command.decision == "answer"):
+        use = "answer --choice" if human else "approve, reject or redo"
+        return no.call(state, "gate.decision", f"{command.decision} does not fit this gate", f"Use {use}.")
+    if human and command.choice not in stage.transitions:
+        return no.call(
+            state, "gate.choice", f'no choice "{command.choice}"', "Choose a known one.", sorted(stage.transitions)
+        )
+    return None
+
+
+def _resume(state: State, caller: cmd.Caller, command: cmd.Resume, evidence: Evidence) -> Answer:
     if state.status == "ended":
         return no.not_live(state) or []
     fence = state.fence + 1
@@ -146,6 +165,10 @@ def _resume(state: State, command: cmd.Resume, evidence: Evidence) -> Answer:
         return [ev.Resumed(holder=command.holder, fence=fence, head=command.head)]
     if lease.holder == command.holder:
         return no.stand(state, "lease.own", "this caller drives the run already", "Go on with it.")
+    if command.take_over and caller.kind != "person":
+        return no.call(
+            state, "lease.person", "only a person takes a run over", "In a terminal: stagent continue --take-over."
+        )
     gone = evidence.holder_alive is False and lease.holder.kind == "runner"
     if command.take_over or gone:
         return [ev.TakenOver(holder=command.holder, fence=fence, previous=lease.holder)]
@@ -168,6 +191,8 @@ def _give_up(workflow: Workflow, state: State, command: cmd.GiveUp, evidence: Ev
             "nothing was refused and nothing failed in this epoch",
             "Try the stage first; escalate when the engine refused it or a check failed.",
         )
+    if command.by == "agent" and not command.text:
+        return no.call(state, "escalate.reason", "giving up needs a reason", "Say why nobody but a person can go on.")
     if "escalated" not in workflow.terminals:
         return [ev.Blocked(code=command.code or "given_up", text=command.text)]
     return [

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from stagent.core import keys
 from stagent.core.ids import RESERVED_STAGES, is_name
 from stagent.core.model import DEFAULT_MAX_EPOCH, RunFile, Stage, Workflow
-from stagent.core.shapes import Shapes
+from stagent.core.shapes import MAX_COUNT, Shapes, shown
 from stagent.core.stages import StageReader
 from stagent.core.verify.problem import Findings
 
@@ -38,14 +38,13 @@ def parse(document: object, findings: Findings) -> Workflow | None:
     modifies = document.get("modifies_worktree", True)
     if not isinstance(modifies, bool):
         findings.error(
-            "modifies_worktree", "modifies_worktree", f"{modifies!r} is not a boolean", "Write true or false."
+            "modifies_worktree", "modifies_worktree", f"{shown(modifies)} is not a boolean", "Write true or false."
         )
     if names is None:
         return None
     raw = document["stages"]
-    ours = any(isinstance(stage, dict) and keys.STAGE_BEYOND & stage.keys() for stage in raw.values())
     run_names = frozenset(file.name for file in run_files)
-    reader = StageReader(findings, frozenset(names), frozenset(terminals), run_names, ours)
+    reader = StageReader(findings, frozenset(names), frozenset(terminals), run_names, _ours(document, raw))
     stages: dict[str, Stage] = {name: reader.read(name, raw[name]) for name in names}
     return Workflow(
         initial=initial,
@@ -56,6 +55,18 @@ def parse(document: object, findings: Findings) -> Workflow | None:
         run_files=tuple(run_files),
         title=shapes.text(document, "", "title"),
     )
+
+
+def _ours(document: Json, stages: Json) -> bool:
+    if document.keys() & (keys.TOP - keys.TOP_ORIGINAL):
+        return True
+    for stage in stages.values():
+        if isinstance(stage, dict):
+            transitions = stage.get("transitions")
+            targets = transitions.values() if isinstance(transitions, dict) else ()
+            if keys.STAGE_BEYOND & stage.keys() or any(isinstance(target, dict) for target in targets):
+                return True
+    return False
 
 
 def _stage_names(findings: Findings, document: Json) -> list[str] | None:
@@ -91,7 +102,7 @@ def _terminals(findings: Findings, document: Json, stages: list[str] | None) -> 
     for index, name in enumerate(raw):
         path = f"terminal_stages[{index}]"
         if not isinstance(name, str) or not is_name(name):
-            findings.error("unsafe_name", path, f"{name!r} cannot be a file name", _NAMES)
+            findings.error("unsafe_name", path, f"{shown(name)} cannot be a file name", _NAMES)
         elif name in names:
             findings.error("duplicate_terminal", path, f'"{name}" is declared twice', "Name each terminal once.")
         elif name == "interrupted":
@@ -104,7 +115,9 @@ def _terminals(findings: Findings, document: Json, stages: list[str] | None) -> 
 
 
 def _run_files(findings: Findings, document: Json) -> list[RunFile]:
-    raw = document.get("run_files", {})
+    raw = document.get("run_files")
+    if raw is None:
+        return []
     if not isinstance(raw, dict):
         findings.error(
             "run_files", "run_files", "run_files is not an object", "Map each file name to its init command."
@@ -158,10 +171,10 @@ def _max_epoch(findings: Findings, document: Json, terminals: list[str]) -> int:
     if raw is None:
         return DEFAULT_MAX_EPOCH
     if isinstance(raw, bool) or not isinstance(raw, int | float):
-        findings.error("max_epoch", "max_epoch", f"{raw!r} is not a number", "Write a whole number of 1 or more.")
+        findings.error("max_epoch", "max_epoch", f"{shown(raw)} is not a number", "Write a whole number of 1 or more.")
         return DEFAULT_MAX_EPOCH
-    if raw != int(raw) or raw < 1:
-        findings.error("max_epoch", "max_epoch", f"{raw} is not a whole number of 1 or more", "Write such a number.")
+    if not 1 <= raw <= MAX_COUNT or raw != int(raw):
+        findings.error("max_epoch", "max_epoch", f"{shown(raw)} is not a whole number of 1 or more", "Write one.")
         return DEFAULT_MAX_EPOCH
     if raw <= 2:
         findings.warn(

@@ -48,11 +48,16 @@ class Data(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
 
 
 class RunStarted(Data, frozen=True, kw_only=True, tag="run.started"):
-    """A run begins: pins the workflow by digest, the project, the baseline tree and who drives it."""
+    """A run begins: pins the workflow by digest, the project, the baseline tree and who drives it.
+
+    `folder` is the name of the run's folder below `.stagent/` of the project; `environment` the blob of the variables
+    that decide what a command means, as they were at the start.
+    """
 
     workflow: str
     flow: str
     project: str
+    folder: str = ""
     mode: Literal["session", "headless"]
     holder: Holder
     stage: str
@@ -61,6 +66,7 @@ class RunStarted(Data, frozen=True, kw_only=True, tag="run.started"):
     baseline: str | None = None
     head: str | None = None
     run_files: dict[str, str] = {}
+    environment: str | None = None
 
 
 class StageEntered(Data, frozen=True, kw_only=True, tag="stage.entered"):
@@ -307,4 +313,7 @@ def seal(envelope: Envelope) -> tuple[bytes, str]:
 
 def unseal(body: bytes) -> Envelope:
     """Decode stored bytes. Raises msgspec.ValidationError for an event of another version or kind."""
-    return _DECODER.decode(body)
+    envelope = _DECODER.decode(body)
+    if envelope.v != VERSION:
+        raise msgspec.ValidationError(f"event {envelope.seq} is of version {envelope.v}, this program reads {VERSION}")
+    return envelope

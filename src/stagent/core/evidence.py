@@ -25,7 +25,9 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     """Everything `decide` may look at besides the workflow and the state.
 
-    `tree_changes` are the paths outside the stage's globs that differ from its reference; `laundered` the protected
+    `tree` is the tree as the current stage watches it, `entry_tree` as the next stage would, `full_tree` without any
+    narrowing. `tree_changes` are the paths outside the stage's globs that differ from its reference; `laundered` the
+    protected
     paths a stage that declares `protects` changed outside its own globs; `inputs` and `run_files` map a name to the
     digest of the file now (None: absent); `holder_alive` is None when it cannot be known; `report` is the digest of
     the report to be stored if the run ends.
@@ -34,6 +36,8 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     artifact_path: str = ""
     artifact: Found | None = None
     tree: str | None = None
+    entry_tree: str | None = None
+    full_tree: str | None = None
     tree_changes: tuple[str, ...] = ()
     laundered: tuple[str, ...] = ()
     inputs: dict[str, str | None] = {}

@@ -15,7 +15,7 @@ import msgspec
 _KEY = re.compile(r"([A-Za-z_][A-Za-z0-9_-]*)[ \t]*:(.*)\Z", re.DOTALL)
 _BOM = b"\xef\xbb\xbf"
 LIMIT = 64 * 1024
-"""A front matter block longer than this is no front matter (bytes)."""
+"""The closing line must begin within so many bytes of the first `---`; a longer block is no front matter."""
 
 
 class FrontMatter(msgspec.Struct, frozen=True):
@@ -35,28 +35,26 @@ class Malformed(msgspec.Struct, frozen=True):
 def parse(data: bytes) -> FrontMatter | Malformed:
     """Read the front matter of a file's bytes; never raises."""
     start = len(_BOM) if data.startswith(_BOM) else 0
-    position, line, number = _line(data, start, 1)
+    position, line = _line(data, start)
     if line != b"---":
         return Malformed("the file does not begin with a line ---")
     fields: dict[str, str] = {}
-    while True:
-        if position >= len(data) or position - start > LIMIT:
-            return Malformed("the block is not closed by a line ---", number)
+    number = 1
+    while position < len(data) and position - start <= LIMIT:
         number += 1
-        position, line, number = _line(data, position, number)
+        position, line = _line(data, position)
         if line == b"---":
             return FrontMatter(fields, position)
         problem = _field(line, fields)
         if problem:
             return Malformed(problem, number)
+    return Malformed("the block is not closed by a line ---", number)
 
 
-def _line(data: bytes, start: int, number: int) -> tuple[int, bytes, int]:
+def _line(data: bytes, start: int) -> tuple[int, bytes]:
     end = data.find(b"\n", start)
-    if end < 0:
-        return len(data), data[start:].rstrip(b"\r"), number
-    line = data[start:end]
-    return end + 1, line.removesuffix(b"\r"), number
+    stop, after = (len(data), len(data)) if end < 0 else (end, end + 1)
+    return after, data[start:stop].removesuffix(b"\r")
 
 
 def _field(line: bytes, fields: dict[str, str]) -> str:
@@ -86,10 +84,20 @@ def epoch_of(fields: dict[str, str]) -> int | None:
 
 
 def rewrite(data: bytes, values: dict[str, str]) -> bytes:
-    """Return the file with these fields set in its front matter, adding a block when there is none to change."""
+    """Return the file with these fields set in its front matter, adding a block when there is none to change.
+
+    Raises ValueError for a value that does not fit on one line.
+    """
     parsed = parse(data)
     kept = {} if isinstance(parsed, Malformed) else dict(parsed.fields)
     body = data if isinstance(parsed, Malformed) else data[parsed.body :]
     kept.update(values)
-    head = "".join(f"{key}: {value}\n" for key, value in kept.items())
+    head = "".join(f"{key}: {_scalar(value)}\n" for key, value in kept.items())
     return b"---\n" + head.encode() + b"---\n" + body
+
+
+def _scalar(value: str) -> str:
+    if "\n" in value:
+        raise ValueError("a value of the front matter stands on one line")
+    quoted = len(value) >= 2 and value[0] == value[-1] and value[0] in "\"'"
+    return f'"{value}"' if quoted or value != value.strip(" \t\r") else value

@@ -18,6 +18,7 @@ TOP = frozenset(
         "stages",
     }
 )
+TOP_ORIGINAL = TOP - {"$schema", "title"}
 LATER_TOP = frozenset(
     {"groups", "profiles", "default_profile", "gates", "roles", "providers", "policies", "budget", "vars"}
 )
@@ -61,7 +62,7 @@ INPUT = frozenset({"from_stage", "from_run_file", "description"})
 LATER_INPUT = frozenset({"from", "else"})
 TRANSITION = frozenset({"to", "label"})
 LATER_TRANSITION = frozenset({"when"})
-GATE = frozenset({"type", "explicit", "unattended"})
+GATE = frozenset({"type", "for", "explicit", "unattended"})
 GATE_TYPES = ("require_approval",)
 LATER_GATE = frozenset({"quorum", "expires", "min", "max", "fields"})
 LATER_GATE_TYPES = frozenset({"require_selection", "require_all_checked", "require_fields"})

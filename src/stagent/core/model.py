@@ -40,11 +40,16 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Gate(msgspec.Struct, frozen=True, kw_only=True):
-    """A person's decision before a stage is left."""
+    """A person's decision before a stage is left by one of `results` (all of them when it is empty)."""
 
     type: Literal["require_approval"] = "require_approval"
+    results: tuple[str, ...] = ()
     explicit: bool = True
     unattended: bool = True
+
+    def guards(self, result: str) -> bool:
+        """Say whether leaving by this result takes the decision."""
+        return not self.results or result in self.results
 
 
 class Stop(msgspec.Struct, frozen=True):
@@ -62,7 +67,10 @@ class Retry(msgspec.Struct, frozen=True):
 
 
 class Stage(msgspec.Struct, frozen=True, kw_only=True):
-    """One named stage. `writes`: None no tree rule, else `project`, `artifact` or globs."""
+    """One named stage. `writes`: None no tree rule, else `project`, `artifact` or globs.
+
+    `transitions` maps each result to its target, `labels` some results to the words people read for them.
+    """
 
     name: str
     kind: Kind = "agent"
@@ -72,6 +80,7 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True):
     execution: Literal["inline", "subagent"] = "inline"
     model: str | None = None
     transitions: dict[str, str] = {}
+    labels: dict[str, str] = {}
     inputs: tuple[Input, ...] = ()
     gate: Gate | None = None
     checks: tuple[Check, ...] = ()

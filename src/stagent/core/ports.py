@@ -142,6 +142,57 @@ class Store(Protocol):
         """Release the database; the store may not be used afterwards."""
 
 
+class ProjectRow(msgspec.Struct, frozen=True):
+    """A project folder the data home knows; `fingerprint` is its parentless commits, `created` unix milliseconds."""
+
+    project: str
+    root: str
+    fingerprint: str
+    created: int
+
+
+class RunEntry(msgspec.Struct, frozen=True):
+    """Where a run is found; `folder` is the run folder, `label` a short text for lists, `created` unix milliseconds."""
+
+    run: str
+    project: str
+    session: str | None
+    folder: str
+    label: str
+    created: int
+
+
+class Index(Protocol):
+    """Which projects a data home knows and where each run is found. Derived: writing a row again mends it."""
+
+    def register_project(self, project: ProjectRow) -> None:
+        """Store a project; one that is known gets the new root and fingerprint."""
+
+    def project(self, project: str) -> ProjectRow:
+        """Return a project by id. Raises NotFoundError."""
+
+    def projects(self) -> list[ProjectRow]:
+        """Return every project, oldest first."""
+
+    def index_run(self, run: RunEntry) -> None:
+        """Store where a run is found, over what was stored for it. Raises NotFoundError for an unknown project."""
+
+    def find_run(self, run: str) -> RunEntry:
+        """Return where a run is found. Raises NotFoundError."""
+
+    def runs(self, project: str | None = None) -> list[RunEntry]:
+        """Return the runs of one project or of all, oldest first."""
+
+    def runs_of_session(self, session: str) -> list[RunEntry]:
+        """Return every run that is bound to an agent session, oldest first."""
+
+    def rebind_session(self, run: str, session: str | None) -> None:
+        """Bind a run to another session, or to none. Raises NotFoundError for an unknown run."""
+
+    def close(self) -> None:
+        """Release the database; the index may not be used afterwards."""
+
+
 class AttemptSpec(msgspec.Struct, frozen=True, kw_only=True):
     """Everything a backend needs to start one attempt at a stage.
 

@@ -51,7 +51,7 @@ def _made_by(
         policy = state.gate is not None and state.gate.channel == "policy"
         return Producer(kind="policy" if policy else "person", id=state.gate.actor if state.gate else "")
     if stage.kind == "command":
-        return Producer(kind="engine", id=attempt_id(state.run, state.epoch, state.attempt))
+        return Producer(kind="engine")
     if caller.kind == "runner":
         return _attempt(state)
     if caller.kind == "caller":

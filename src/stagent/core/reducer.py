@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import msgspec
 from msgspec.structs import replace
 
 from stagent.core import events as ev
@@ -41,12 +42,19 @@ def apply(state: State | None, envelope: ev.Envelope, head: str) -> State:
 
 
 def fold(bodies: Iterable[tuple[bytes, str]], state: State | None = None) -> State | None:
-    """Fold stored events, verifying every hash. Raises CorruptLogError where the chain breaks."""
+    """Fold stored events, verifying every hash.
+
+    Raises CorruptLogError where the chain breaks or an event cannot be read, for example one of a later version.
+    """
     for body, expected in bodies:
         found = digest(body)
         if found != expected:
             raise CorruptLogError(f"the bytes of the event after {state.seq if state else 0} do not match their hash")
-        state = apply(state, ev.unseal(body), found)
+        try:
+            envelope = ev.unseal(body)
+        except msgspec.DecodeError as error:
+            raise CorruptLogError(f"the event after {state.seq if state else 0} cannot be read: {error}") from error
+        state = apply(state, envelope, found)
     return state
 
 
@@ -63,6 +71,7 @@ def _begin(envelope: ev.Envelope, data: ev.RunStarted, head: str) -> State:
         workflow=data.workflow,
         flow=data.flow,
         project=data.project,
+        folder=data.folder,
         task=data.task,
         stage=data.stage,
         epoch=1,
@@ -73,6 +82,7 @@ def _begin(envelope: ev.Envelope, data: ev.RunStarted, head: str) -> State:
         baseline=data.baseline,
         last_head=data.head,
         run_files=data.run_files,
+        environment=data.environment,
         protect_ref=data.baseline,
     )
 
@@ -102,7 +112,7 @@ def _entered(state: State, data: ev.StageEntered, envelope: ev.Envelope) -> Chan
 
 def _attempt_started(state: State, data: ev.AttemptStarted, envelope: ev.Envelope) -> Changes:
     attempts = {**state.attempts, data.stage: state.attempts.get(data.stage, 0) + 1}
-    changes: Changes = {"attempt": data.number, "attempts": attempts}
+    changes: Changes = {"attempt": data.number, "attempts": attempts, "refusal": ""}
     if data.agent is not None:
         agents = (*state.agents, Agent(id=data.agent, started_at=envelope.at))
         return {**changes, "agents": agents[-_RECENT_AGENTS:]}
@@ -115,15 +125,16 @@ def _attempt_started(state: State, data: ev.AttemptStarted, envelope: ev.Envelop
 
 
 def _attempt_ended(state: State, data: ev.AttemptEnded, envelope: ev.Envelope) -> Changes:
-    changes: Changes = {"refused": state.refused + (data.outcome != "ok")}
+    # An attempt that was stopped from outside says nothing about the work.
+    changes: Changes = {"refused": state.refused + (data.outcome not in ("ok", "orphaned", "stopped"))}
     if data.outcome != "ok":
-        changes.update(feedback=data.text or state.feedback, refusal=data.code)
+        changes.update(feedback=data.text or state.feedback, refusal=data.code or f"attempt.{data.outcome}")
     if data.agent is not None:
-        changes["agents"] = tuple(
-            replace(agent, ended=True, mark=data.mark, digest=data.digest) if agent.id == data.agent else agent
-            for agent in state.agents
-        )
-        return changes
+        # In the order they stopped: the artifact is compared with what the last one left.
+        others = tuple(agent for agent in state.agents if agent.id != data.agent)
+        stopped = (agent for agent in state.agents if agent.id == data.agent)
+        ended = tuple(replace(agent, ended=True, mark=data.mark, digest=data.digest) for agent in stopped)
+        return {**changes, "agents": others + ended}
     changes.update(attempt_open=False, attempt_pid=None, attempt_started=None)
     if data.session is not None:
         changes["agent_session"] = data.session
@@ -180,9 +191,8 @@ def _gate_decided(state: State, data: ev.GateDecided, envelope: ev.Envelope) -> 
     changes: Changes = {"gate": gate}
     if data.decision in ("reject", "redo"):
         changes["feedback"] = data.text
-        changes["refusal"] = "gate.rejected"
     if data.decision == "redo":
-        changes["refused"] = 0
+        changes.update(refusal="gate.redo", refused=0)
     return changes
 
 

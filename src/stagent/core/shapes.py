@@ -7,6 +7,20 @@ from collections.abc import Mapping
 from stagent.core.verify.problem import Findings
 
 Json = Mapping[str, object]
+MAX_SECONDS = 100_000_000
+"""No time limit or pause is longer (about three years), so that every clock can count it."""
+MAX_COUNT = 2**53 - 1
+"""No count is larger, so that every reader of JSON gets the same number."""
+
+
+def shown(value: object) -> str:
+    """Return a value of a document as messages quote it, short whatever it holds."""
+    if isinstance(value, dict):
+        return "an object"
+    if isinstance(value, list):
+        return "a list"
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
 
 
 class Shapes:
@@ -59,7 +73,7 @@ class Shapes:
         value = raw.get(key, default)
         if isinstance(value, bool):
             return value
-        self.findings.error(key, f"{path}.{key}", f"{value!r} is not a boolean", "Write true or false.")
+        self.findings.error(key, f"{path}.{key}", f"{shown(value)} is not a boolean", "Write true or false.")
         return default
 
     def seconds(self, raw: Json, path: str, key: str, *, zero: bool = False) -> float | None:
@@ -67,9 +81,11 @@ class Shapes:
         value = raw.get(key)
         if value is None:
             return None
-        if not isinstance(value, bool) and isinstance(value, int | float) and (value > 0 or (zero and value == 0)):
-            return float(value)
-        self.findings.error(key, f"{path}.{key}", f"{value!r} is no number of seconds", "Write a positive number.")
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            fits = 0 < value <= MAX_SECONDS or (zero and value == 0)
+            if fits:
+                return float(value)
+        self.findings.error(key, f"{path}.{key}", f"{shown(value)} is no number of seconds", "Write a positive number.")
         return None
 
     def count(self, raw: Json, path: str, key: str, default: int) -> int:
@@ -77,7 +93,7 @@ class Shapes:
         value = raw.get(key)
         if value is None:
             return default
-        if not isinstance(value, bool) and isinstance(value, int) and value >= 1:
+        if not isinstance(value, bool) and isinstance(value, int) and 1 <= value <= MAX_COUNT:
             return value
-        self.findings.error(key, f"{path}.{key}", f"{value!r} is no whole number of 1 or more", "Write one.")
+        self.findings.error(key, f"{path}.{key}", f"{shown(value)} is no whole number of 1 or more", "Write one.")
         return default

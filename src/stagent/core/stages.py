@@ -7,20 +7,19 @@ from typing import Literal, cast
 
 from stagent.core import keys
 from stagent.core.ids import is_name
-from stagent.core.model import DEFAULT_CHECK_TIMEOUT, Check, Gate, Input, Kind, Retry, Stage, Stop
-from stagent.core.shapes import Shapes
+from stagent.core.model import Input, Kind, Stage
+from stagent.core.shapes import Shapes, shown
+from stagent.core.stagerules import RuleReader
 from stagent.core.verify.problem import Findings
 
 Json = Mapping[str, object]
 Execution = Literal["inline", "subagent"]
-Writes = Literal["project", "artifact"] | tuple[str, ...] | None
 
 
 class StageReader:
     """Reads stages of one document; knows the names the document declares.
 
-    `ours` says whether any stage uses a field beyond the original format: then a stage without `writes` is one that
-    may write the project, while a file of the original format alone knows no tree rule.
+    `ours` says whether the document uses any field beyond the original format.
     """
 
     def __init__(
@@ -36,7 +35,7 @@ class StageReader:
         self.stages = stages
         self.terminals = terminals
         self.run_files = run_files
-        self.ours = ours
+        self.rules = RuleReader(findings, ours)
 
     def read(self, name: str, raw: object) -> Stage:
         """Return the stage as far as it can be read."""
@@ -49,47 +48,45 @@ class StageReader:
         kind = self._kind(raw, path)
         transitions = self._transitions(raw, path)
         execution, model = self._execution(raw, path, kind)
-        interruptible = raw.get("interruptible", False)
-        if not isinstance(interruptible, bool):
-            self.findings.error(
-                "interruptible",
-                f"{path}.interruptible",
-                f"{interruptible!r} is not a boolean",
-                "Write true or false.",
-            )
-        if execution == "subagent" and interruptible is True and kind in ("agent", "review"):
+        rules = self.rules
+        run, results = rules.command(raw, path, kind, transitions)
+        return Stage(
+            name=name,
+            kind=kind,
+            title=shapes.text(raw, path, "title"),
+            criteria=shapes.texts(raw, path, "criteria"),
+            interruptible=self._interruptible(raw, path, kind, execution),
+            execution=execution,
+            model=model,
+            transitions=transitions,
+            labels=self._labels(raw, path),
+            inputs=self._inputs(raw, path),
+            gate=rules.gate(raw, path, transitions),
+            checks=rules.checks(raw, path, transitions),
+            protects=shapes.texts(raw, path, "protects"),
+            writes=rules.writes(raw, path),
+            watch=shapes.texts(raw, path, "watch"),
+            run=run,
+            results=results,
+            stop=rules.stop(raw, path),
+            retry=rules.retry(raw, path),
+            timeout=shapes.seconds(raw, path, "timeout"),
+        )
+
+    def _interruptible(self, raw: Json, path: str, kind: Kind, execution: Execution) -> bool:
+        value = self.shapes.boolean(raw, path, "interruptible", default=False)
+        if value and execution == "subagent" and kind in ("agent", "review"):
             self.findings.error(
                 "subagent_interruptible",
                 f"{path}.interruptible",
                 "a sub-agent cannot talk to a person, so its stage cannot be interruptible",
                 'Make it inline ("execution": {"type": "inline"}), or leave interruptible out.',
             )
-        run, results = self._command(raw, path, kind, transitions)
-        return Stage(
-            name=name,
-            kind=kind,
-            title=shapes.text(raw, path, "title"),
-            criteria=shapes.texts(raw, path, "criteria"),
-            interruptible=interruptible is True,
-            execution=execution,
-            model=model,
-            transitions=transitions,
-            inputs=self._inputs(raw, path),
-            gate=self._gate(raw, path),
-            checks=self._checks(raw, path, transitions),
-            protects=shapes.texts(raw, path, "protects"),
-            writes=self._writes(raw, path),
-            watch=shapes.texts(raw, path, "watch"),
-            run=run,
-            results=results,
-            stop=self._stop(raw, path),
-            retry=self._retry(raw, path),
-            timeout=shapes.seconds(raw, path, "timeout"),
-        )
+        return value
 
     def _kind(self, raw: Json, path: str) -> Kind:
         kind = raw.get("kind", "agent")
-        if kind in keys.LATER_KINDS:
+        if isinstance(kind, str) and kind in keys.LATER_KINDS:
             self.findings.error(
                 "not_implemented",
                 f"{path}.kind",
@@ -99,7 +96,9 @@ class StageReader:
             )
             return "agent"
         if kind not in keys.KINDS:
-            self.findings.error("kind", f"{path}.kind", f"unknown kind {kind!r}", "Choose a known one.", keys.KINDS)
+            self.findings.error(
+                "kind", f"{path}.kind", f"unknown kind {shown(kind)}", "Choose a known one.", keys.KINDS
+            )
             return "agent"
         return cast(Kind, kind)
 
@@ -123,7 +122,9 @@ class StageReader:
                 keys.EXECUTION_TYPES,
             )
             return "inline", None
-        where = f"{path}.execution"
+        return self._worker(entry, f"{path}.execution"), self._model(entry, f"{path}.execution")
+
+    def _worker(self, entry: Json, where: str) -> Execution:
         if "subagent_type" in entry:
             self.findings.error(
                 "subagent_type",
@@ -137,19 +138,19 @@ class StageReader:
             self.findings.error(
                 "execution",
                 f"{where}.type",
-                f"unknown type {kind_of!r}",
+                f"unknown type {shown(kind_of)}",
                 "Choose a known one.",
                 keys.EXECUTION_TYPES,
             )
-            kind_of = "inline"
-        return cast(Execution, kind_of), self._model(entry, where)
+            return "inline"
+        return cast(Execution, kind_of)
 
     def _model(self, entry: Json, where: str) -> str | None:
         model = entry.get("model")
         if model is None:
             return None
         if model not in keys.MODELS:
-            self.findings.error("model", f"{where}.model", f"unknown model {model!r}", "Choose one.", keys.MODELS)
+            self.findings.error("model", f"{where}.model", f"unknown model {shown(model)}", "Choose one.", keys.MODELS)
             return None
         return str(model)
 
@@ -178,6 +179,14 @@ class StageReader:
                 table[result] = place
         return table
 
+    def _labels(self, raw: Json, path: str) -> dict[str, str]:
+        entry = raw.get("transitions")
+        found: dict[str, str] = {}
+        for result, target in sorted(entry.items()) if isinstance(entry, dict) else ():
+            if isinstance(target, dict) and "label" in target:
+                found[result] = self.shapes.text(target, f"{path}.transitions.{result}", "label", needed=True)
+        return found
+
     def _target(self, target: object, where: str) -> str | None:
         if isinstance(target, dict):
             self.shapes.keys(target, where, keys.TRANSITION, keys.LATER_TRANSITION)
@@ -192,15 +201,19 @@ class StageReader:
         return target
 
     def _inputs(self, raw: Json, path: str) -> tuple[Input, ...]:
-        entry = raw.get("inputs", {})
+        entry = raw.get("inputs")
         where = f"{path}.inputs"
+        if entry is None:
+            return ()
         if not isinstance(entry, dict):
             self.findings.error("inputs", where, "inputs is not an object", "Write required and optional lists.")
             return ()
         self.shapes.keys(entry, where, keys.INPUTS, frozenset())
         found: list[Input] = []
         for required, key in ((True, "required"), (False, "optional")):
-            items = entry.get(key) or []
+            items = entry.get(key)
+            if items is None:
+                continue
             if not isinstance(items, list):
                 self.findings.error("inputs", f"{where}.{key}", f"{key} is not a list", "Write a list of inputs.")
                 continue
@@ -216,7 +229,7 @@ class StageReader:
             self.findings.error("input", where, "the input is not an object", remedy)
             return None
         self.shapes.keys(item, where, keys.INPUT, keys.LATER_INPUT)
-        named = [key for key in ("from_stage", "from_run_file") if item.get(key)]
+        named = [key for key in ("from_stage", "from_run_file") if item.get(key) is not None]
         if len(named) != 1:
             what = "the input names no source" if not named else "the input names two sources"
             self.findings.error("input", where, what, remedy)
@@ -229,7 +242,7 @@ class StageReader:
             self.findings.error(
                 "unknown_input",
                 f"{where}.{key}",
-                f"no {kind} {value!r}",
+                f"no {kind} {shown(value)}",
                 "Add it or correct the name.",
                 sorted(known),
             )
@@ -237,165 +250,3 @@ class StageReader:
         description = item.get("description", "")
         source: Literal["stage", "run_file"] = "stage" if key == "from_stage" else "run_file"
         return Input(source, value, description if isinstance(description, str) else "", required)
-
-    def _gate(self, raw: Json, path: str) -> Gate | None:
-        entry = raw.get("gate")
-        where = f"{path}.gate"
-        if entry is None:
-            return None
-        if not isinstance(entry, dict):
-            self.findings.error("gate", where, "the gate is not an object", 'Write {"type": "require_approval"}.')
-            return None
-        self.shapes.keys(entry, where, keys.GATE, keys.LATER_GATE)
-        kind = entry.get("type")
-        if kind in keys.LATER_GATE_TYPES:
-            self.findings.error(
-                "not_implemented",
-                f"{where}.type",
-                f'the gate type "{kind}" is not carried out by this version',
-                "Use another type.",
-                keys.GATE_TYPES,
-            )
-        elif kind not in keys.GATE_TYPES:
-            self.findings.error("gate", f"{where}.type", f"unknown gate type {kind!r}", "Choose one.", keys.GATE_TYPES)
-        return Gate(
-            explicit=self.shapes.boolean(entry, where, "explicit", default=True),
-            unattended=self.shapes.boolean(entry, where, "unattended", default=True),
-        )
-
-    def _checks(self, raw: Json, path: str, transitions: Mapping[str, str]) -> tuple[Check, ...]:
-        entry = raw.get("checks", [])
-        where = f"{path}.checks"
-        if not isinstance(entry, list):
-            self.findings.error("checks", where, "checks is not a list", "Write a list of checks.")
-            return ()
-        found: list[Check] = []
-        for index, item in enumerate(entry):
-            check = self._check(item, f"{where}[{index}]", transitions)
-            if check is None:
-                continue
-            if any(other.name == check.name and set(other.results) & set(check.results) for other in found):
-                self.findings.error(
-                    "check_name",
-                    f"{where}[{index}].name",
-                    f'two checks "{check.name}" for one result',
-                    "Give each its own name.",
-                )
-            found.append(check)
-        return tuple(found)
-
-    def _check(self, item: object, where: str, transitions: Mapping[str, str]) -> Check | None:
-        if not isinstance(item, dict):
-            self.findings.error("check", where, "the check is not an object", 'Write {"name": "...", "run": "..."}.')
-            return None
-        shapes = self.shapes
-        shapes.keys(item, where, keys.CHECK, frozenset())
-        name = shapes.text(item, where, "name", needed=True)
-        if name and not is_name(name):
-            self.findings.error("unsafe_name", f"{where}.name", f'"{name}" cannot be a name', "Use letters and digits.")
-        run = shapes.text(item, where, "run", needed=True)
-        results = shapes.texts(item, where, "for") or tuple(sorted(transitions))
-        for result in results:
-            if result not in transitions:
-                self.findings.error(
-                    "check_result",
-                    f"{where}.for",
-                    f'the stage has no result "{result}"',
-                    "Correct the name.",
-                    sorted(transitions),
-                )
-        protect = shapes.texts(item, where, "protect") if "protect" in item else None
-        env = item.get("env", {})
-        if not isinstance(env, dict) or not all(isinstance(value, str) for value in env.values()):
-            self.findings.error("check_env", f"{where}.env", "env does not map names to text", "Write texts.")
-            env = {}
-        timeout = shapes.seconds(item, where, "timeout")
-        return Check(
-            name=name,
-            run=run,
-            results=results,
-            timeout=DEFAULT_CHECK_TIMEOUT if timeout is None else timeout,
-            protect=protect,
-            env=dict(env),
-        )
-
-    def _writes(self, raw: Json, path: str) -> Writes:
-        value = raw.get("writes")
-        if value is None:
-            return "project" if self.ours else None
-        if value in keys.WRITES:
-            return cast(Writes, value)
-        if isinstance(value, list) and value and all(isinstance(item, str) and item for item in value):
-            return tuple(value)
-        self.findings.error(
-            "writes", f"{path}.writes", f"{value!r} does not say what may be written", "Write one.",
-            (*keys.WRITES, "a list of globs"),
-        )  # fmt: skip
-        return None
-
-    def _command(
-        self, raw: Json, path: str, kind: Kind, transitions: Mapping[str, str]
-    ) -> tuple[str | None, dict[str, str]]:
-        run, results = raw.get("run"), raw.get("results")
-        if kind != "command":
-            for key in ("run", "results"):
-                if key in raw:
-                    self.findings.error(
-                        "command",
-                        f"{path}.{key}",
-                        f"{key} belongs to a command stage",
-                        'Set "kind": "command".',
-                    )
-            return None, {}
-        if not isinstance(run, str) or not run.strip():
-            self.findings.error("command", f"{path}.run", "a command stage needs a command", "Write what to run.")
-            run = None
-        if not isinstance(results, dict) or not results:
-            self.findings.error(
-                "command",
-                f"{path}.results",
-                "exit codes have no results",
-                'Write {"0": "PASS", "*": "FAIL"}.',
-            )
-            return run, {}
-        for code, result in results.items():
-            where = f"{path}.results.{code}"
-            if code != "*" and not (code.isascii() and code.isdigit() and int(code) < 256):
-                self.findings.error("command", where, f'"{code}" is no exit code', 'Write 0 to 255, or "*".')
-            if result not in transitions:
-                self.findings.error(
-                    "command",
-                    where,
-                    f"the stage has no result {result!r}",
-                    "Correct it.",
-                    sorted(transitions),
-                )
-        if "*" not in results:
-            self.findings.error("command", f"{path}.results", "other exit codes have no result", 'Add "*".')
-        return run, {code: str(result) for code, result in results.items()}
-
-    def _stop(self, raw: Json, path: str) -> Stop:
-        entry = raw.get("stop")
-        if entry is None:
-            return Stop()
-        where = f"{path}.stop"
-        if not isinstance(entry, dict):
-            self.findings.error("stop", where, "stop is not an object", 'Write {"blocks": 5}.')
-            return Stop()
-        self.shapes.keys(entry, where, keys.STOP, frozenset())
-        default = Stop()
-        blocks = self.shapes.count(entry, where, "blocks", default.blocks)
-        return Stop(blocks, self.shapes.text(entry, where, "message"))
-
-    def _retry(self, raw: Json, path: str) -> Retry:
-        entry = raw.get("retry")
-        if entry is None:
-            return Retry()
-        where = f"{path}.retry"
-        if not isinstance(entry, dict):
-            self.findings.error("retry", where, "retry is not an object", 'Write {"attempts": 3}.')
-            return Retry()
-        self.shapes.keys(entry, where, keys.RETRY, frozenset())
-        default = Retry()
-        attempts = self.shapes.count(entry, where, "attempts", default.attempts)
-        return Retry(attempts, self.shapes.seconds(entry, where, "backoff", zero=True) or 0.0)

@@ -81,6 +81,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     workflow: str
     flow: str
     project: str
+    folder: str
     task: str
     stage: str
     epoch: int
@@ -91,6 +92,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     baseline: str | None = None
     last_head: str | None = None
     run_files: dict[str, str] = {}
+    environment: str | None = None
     fence: int = 1
     terminal: str | None = None
     success: bool = False

@@ -1,0 +1,1 @@
+"""Stores: append-only logs with checkpoints, and blobs by digest."""

@@ -26,7 +26,7 @@ def validate(files: Mapping[str, bytes], where: str = "") -> tuple[Workflow | No
         return None, findings.problems
     try:
         document = msgspec.json.decode(text)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         findings.error("not_json", "", f"the file is not JSON: {error}", "Correct the syntax.")
         return None, findings.problems
     workflow = parse(document, findings)

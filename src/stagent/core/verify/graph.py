@@ -15,16 +15,18 @@ from stagent.core.verify.problem import Findings
 
 def check(workflow: Workflow, findings: Findings) -> None:
     """Report every problem of the graph of a workflow whose shape was read."""
+    for stage in workflow.stages.values():
+        _gate(findings, stage)
+        _review(findings, stage)
+        _cancelled(findings, stage)
     if workflow.initial not in workflow.stages:
         return
     reached = _reach(workflow, workflow.initial)
     _unreachable(workflow, findings, reached)
     _endless(workflow, findings, reached)
-    for stage in workflow.stages.values():
-        if stage.name in reached:
-            _inputs(workflow, findings, stage)
-        _gate(findings, stage)
-        _review(findings, stage)
+    for name in reached:
+        if name in workflow.stages:
+            _inputs(workflow, findings, workflow.stages[name])
 
 
 def _reach(workflow: Workflow, start: str, without: str | None = None) -> dict[str, str | None]:
@@ -123,6 +125,19 @@ def _gate(findings: Findings, stage: Stage) -> None:
         findings.error(
             "gate", f"stages.{stage.name}.gate.explicit", "a human stage is decided by a person", "Leave explicit out."
         )
+
+
+def _cancelled(findings: Findings, stage: Stage) -> None:
+    if stage.kind == "human" or (stage.gate is not None and stage.gate.explicit):
+        return
+    for result, target in stage.transitions.items():
+        if target == "cancelled":
+            findings.warn(
+                "cancelled_by_agent",
+                f"stages.{stage.name}.transitions.{result}",
+                "only a person cancels a run, but here the agent's word alone would",
+                'Lead to another terminal, or declare "gate": {"type": "require_approval"}.',
+            )
 
 
 def _review(findings: Findings, stage: Stage) -> None:

@@ -1,0 +1,124 @@
+"""The composition root: joins the data home, the registry, a project's store and workspace into a `RunService`.
+
+The only place where adapters are built; everything above it receives what is made here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import cast
+
+from stagent.config import DataHome
+from stagent.core.ports import Index, ProjectRow, RunEntry, Store
+from stagent.core.state import State
+from stagent.engine.service import RunService
+from stagent.engine.setup import label
+from stagent.errors import NotFoundError, StoreError
+from stagent.registry import resolve
+from stagent.workspace.project import Project, project_root
+
+
+def millis() -> int:
+    """Return the time in unix milliseconds."""
+    return time.time_ns() // 1_000_000
+
+
+def project_id(root: Path) -> str:
+    """Return the id of a project folder on this machine: the same folder always has the same id."""
+    return "p-" + hashlib.sha256(os.fsencode(root)).hexdigest()[:20]
+
+
+class Home:
+    """One data home, opened; projects and runs are opened through it."""
+
+    def __init__(self, data: DataHome | None = None) -> None:
+        self.data = data or DataHome.locate()
+        self.data.ensure()
+        make = cast(Callable[[Path], Index], resolve("index", "sqlite"))
+        self.index = make(self.data.registry)
+        self._services: dict[str, RunService] = {}
+
+    def at(self, start: Path, *, exact: bool = False, register: bool = False) -> RunService:
+        """Open the project a folder belongs to: its git top level, or the folder itself with `exact`.
+
+        Raises WorkspaceError when the folder cannot be a project.
+        """
+        root = (start if exact else project_root(start)).resolve()
+        name = project_id(root)
+        service = self._open(name, root, refresh=register)
+        if register:
+            row = ProjectRow(name, str(root), service.workspace.fingerprint(), millis())
+            self.index.register_project(row)
+        return service
+
+    def of(self, run: str) -> RunService:
+        """Open the project of a run. Raises NotFoundError for an unknown run."""
+        try:
+            entry = self.index.find_run(run)
+            return self.project(entry.project)
+        except NotFoundError:
+            return self._search(run)
+
+    def project(self, name: str) -> RunService:
+        """Open a known project. Raises NotFoundError, or StoreError when its folder is gone."""
+        row = self.index.project(name)
+        root = Path(row.root)
+        if not root.is_dir():
+            raise StoreError(
+                "project.gone",
+                "the project's folder does not exist any more",
+                where=row.root,
+                remedy="Put it back in its place; its runs are kept in the data home.",
+                fields={"project": name},
+            )
+        return self._open(name, root, refresh=False)
+
+    def note(self, service: RunService, state: State, session: str | None, text: str) -> None:
+        """Write a run into the index, where any command finds it from any folder."""
+        self.index.index_run(RunEntry(state.run, service.project, session, state.folder, text, state.started_at))
+
+    def close(self) -> None:
+        """Release every database."""
+        for service in self._services.values():
+            service.store.close()
+        self._services.clear()
+        self.index.close()
+
+    def _search(self, run: str) -> RunService:
+        """Find a run whose index row is missing (a crash between the two databases) and write the row again."""
+        for row in self.index.projects():
+            if not (self.data.project(row.project) / "stagent.db").exists() or not Path(row.root).is_dir():
+                continue
+            service = self.project(row.project)
+            for known in service.store.runs():
+                if known.run == run:
+                    state, _ = service.journal.load(run)
+                    session = state.folder if state.mode == "session" else None
+                    self.note(service, state, session, label(service.text(state.task)))
+                    return service
+        raise NotFoundError("run.unknown", f'no run "{run}"', remedy="`stagent runs --all` lists the runs.")
+
+    def _open(self, name: str, root: Path, *, refresh: bool) -> RunService:
+        found = self._services.get(name)
+        if found is not None and not refresh:
+            return found
+        folder = self.data.project(name)
+        service = RunService(
+            store=found.store if found is not None else self._store(folder),
+            root=root,
+            workspace=lambda: Project(root, folder / "shadow", refresh_ignores=refresh),
+            home=self.data,
+            project=name,
+            clock=millis,
+        )
+        self._services[name] = service
+        return service
+
+    def _store(self, folder: Path) -> Store:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make = cast(Callable[[Path, Path], Store], resolve("stores", "sqlite"))
+        return make(folder / "stagent.db", folder / "blobs")

@@ -1,0 +1,48 @@
+"""The click group over the command table: commands are imported when they are called, help lists all of them."""
+
+from __future__ import annotations
+
+import click
+
+from stagent.cli.main import COMMANDS, load
+from stagent.cli.output import USAGE
+from stagent.errors import UsageError
+
+
+class Group(click.Group):
+    """Finds commands in the table."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names in the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import and return a command, or None for an unknown name."""
+        return load(cmd_name) if cmd_name in COMMANDS else None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands from the table alone, without importing any."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
+
+
+@click.command(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="stagent", message="stagent %(version)s")
+def cli() -> None:
+    """Hold a coding agent to a declared workflow; every transition is decided from evidence checked by the engine."""
+
+
+def invoke(arguments: list[str]) -> int:
+    """Run the command line and return its exit status; wrong usage gives 64."""
+    try:
+        result = cli.main(args=arguments, prog_name="stagent", standalone_mode=False)
+    except click.UsageError as error:
+        error.show()
+        return USAGE
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except click.Abort:
+        return 130
+    except click.ClickException as error:
+        raise UsageError("usage", error.format_message(), remedy="See: stagent --help.") from error
+    return result if isinstance(result, int) else 0

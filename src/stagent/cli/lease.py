@@ -1,0 +1,178 @@
+"""`interrupt`, `continue`, `cancel`: who drives a run, and whether anybody does."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+import click
+
+from stagent.bootstrap import Home
+from stagent.cli import output, people, select
+from stagent.cli.options import selector_options
+from stagent.cli.select import Selector, choose
+from stagent.core.canonical import digest
+from stagent.core.commands import Cancel, Interrupt, Resume
+from stagent.core.refusals import Refusal
+from stagent.core.state import State
+from stagent.engine import setup
+from stagent.engine.service import RunService
+from stagent.errors import RefusedError
+
+
+@click.command(name="interrupt")
+@selector_options
+@click.option("--reason", help="Why, for the log.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def interrupt_command(selector: Selector, reason: str | None, as_json: bool) -> int:
+    """Pause a run: nobody drives it until somebody continues it."""
+    home = Home()
+    try:
+        chosen = choose(home, selector)
+        state = chosen.service.state(chosen.run)
+        if state.status == "interrupted":
+            output.note(f"{chosen.run} is interrupted already.")
+            return 0
+        text = (reason or "").encode()
+        command = Interrupt(reason=digest(text) if text else None, head=chosen.service.workspace.head())
+        who = select.caller(state)
+        if _stranger(state):
+            who = people.confirm("interrupt a run another drives", f"Interrupt {chosen.run}?", state)
+        answer = chosen.service.submit(chosen.run, who, command, {digest(text): text} if text else None)
+        if isinstance(answer, Refusal):
+            return output.refused(answer, as_json_too=as_json)
+        _stop_agents(state)
+        _say(answer, as_json, f"{chosen.run} is interrupted in stage {answer.stage}. Go on: stagent continue")
+        return 0
+    finally:
+        home.close()
+
+
+def _stranger(state: State) -> bool:
+    """Say whether the caller is not the one who drives the run, so that only a person may order it."""
+    holder = state.lease.holder if state.lease else None
+    session = os.environ.get(select.SESSION)
+    if holder is None or holder.kind == "caller":
+        return False
+    return holder.kind == "runner" or holder.session != session
+
+
+def _stop_agents(state: State) -> None:
+    running = [agent.id for agent in state.agents if not agent.ended]
+    if running:
+        output.line(f"STAGENT_STOP_AGENT_IDS: {' '.join(running)}")
+
+
+@click.command(name="continue")
+@selector_options
+@click.option("--take-over", is_flag=True, help="Take the run from whoever drives it; asks at the terminal.")
+@click.option("--force-project-mismatch", is_flag=True, help="Go on although the project is not as it was left.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def continue_command(selector: Selector, take_over: bool, force_project_mismatch: bool, as_json: bool) -> int:
+    """Go on with a paused, blocked or given-up run in this session (headless: stagent run --resume RUN)."""
+    home = Home()
+    try:
+        session = os.environ.get(select.SESSION)
+        chosen = _resumable(home, selector, session)
+        service = chosen.service
+        state = service.state(chosen.run)
+        _project(service, state, force=force_project_mismatch)
+        who = select.caller(state)
+        if take_over:
+            holder = state.lease.holder if state.lease else None
+            name = f"{holder.kind} {holder.session or holder.pid}" if holder else "nobody"
+            who = people.confirm("take a run over", f"Take {chosen.run} over from {name}?", state)
+        holder = select.session_holder(session, state.folder)
+        command = Resume(holder=holder, head=service.workspace.head(), take_over=take_over)
+        answer = service.submit(chosen.run, who, command)
+        if isinstance(answer, Refusal):
+            return output.refused(answer, as_json_too=as_json)
+        if session is not None:
+            home.index.rebind_session(chosen.run, session)
+        brief = service.brief(answer)
+        if as_json:
+            output.as_json({"run": answer.run, "stage": answer.stage, "fence": answer.fence, "tick": brief.tick()})
+        else:
+            output.line(f"Going on with {answer.run} in stage {answer.stage}, epoch {answer.epoch}, at {service.root}.")
+            output.line(brief.context().rstrip("\n"))
+        return 0
+    finally:
+        home.close()
+
+
+def _resumable(home: Home, selector: Selector, session: str | None) -> select.Chosen:
+    """Return the run to go on with; in a session without a run of its own, the folder's only one that is not live."""
+    named = selector.run or selector.session or selector.topic
+    if named or (session and select.session_run(home, session)):
+        return choose(home, selector)
+    return select.paused_here(home)
+
+
+def _project(service: RunService, state: State, *, force: bool) -> None:
+    """Refuse when the project is not the one the run left. Appendix words: mismatch, behind, diverged, advanced."""
+    workspace = service.workspace
+    now = workspace.fingerprint()
+    problem = ""
+    if state.fingerprint and now != state.fingerprint:
+        problem = "project mismatch: " + (
+            "the folder is no git repository with commits"
+            if not now
+            else "its root commits differ from those of the run"
+        )
+    elif state.last_head:
+        relation = workspace.relation(state.last_head)
+        if relation in ("behind", "diverged", "unknown"):
+            what = {"unknown": "does not know"}.get(relation, f"is {relation}: it lacks")
+            problem = f"the project {what} the last-seen commit {state.last_head[:12]}"
+        elif relation == "ahead":
+            output.note("The project has advanced since the run was last driven.")
+    if problem and not force:
+        raise RefusedError(
+            "continue.project",
+            problem,
+            where=str(service.root),
+            remedy="Bring the project to that commit, or call continue --force-project-mismatch.",
+        )
+    if problem:
+        output.note(f"Warning: {problem}")
+    dirty = workspace.dirty()
+    if dirty:
+        output.note("Uncommitted changes:\n" + "\n".join(f"  {line}" for line in dirty))
+
+
+@click.command(name="cancel")
+@selector_options
+@click.option("--hard", is_flag=True, help="Remove the run folder instead of archiving it; the log is kept.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def cancel_command(selector: Selector, hard: bool, as_json: bool) -> int:
+    """End a run for good; only a person can."""
+    home = Home()
+    try:
+        chosen = choose(home, selector)
+        state = chosen.service.state(chosen.run)
+        if state.ended:
+            raise RefusedError(
+                "run.ended", f"the run ended as {state.terminal}", where=state.run, remedy="Nothing is to be done."
+            )
+        person = people.confirm("cancel a run", f"Cancel {chosen.run} in stage {state.stage}?", state)
+        answer = chosen.service.submit(chosen.run, person, Cancel())
+        if isinstance(answer, Refusal):
+            return output.refused(answer, as_json_too=as_json)
+        _stop_agents(state)
+        if hard:
+            shutil.rmtree(chosen.service.folder(answer).path, ignore_errors=True)
+        else:
+            setup.archive(chosen.service.root, answer.folder, "-cancelled")
+        _say(answer, as_json, f"{chosen.run} is cancelled. Log head: {answer.head}")
+        return 0
+    finally:
+        home.close()
+
+
+def _say(state: State, as_json: bool, text: str) -> None:
+    if as_json:
+        output.as_json(
+            {"run": state.run, "status": state.terminal or state.status, "stage": state.stage, "head": state.head}
+        )
+    else:
+        output.line(text)

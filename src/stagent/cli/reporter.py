@@ -1,0 +1,146 @@
+"""What `stagent run` shows while it runs: one line per event, plain when piped, coloured on a terminal."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime
+
+import click
+import msgspec
+
+from stagent.cli import output
+from stagent.core.events import (
+    AttemptEnded,
+    Blocked,
+    CheckEnded,
+    Envelope,
+    Escalated,
+    GateOpened,
+    Terminal,
+    Transitioned,
+    unseal,
+)
+from stagent.core.masking import mask
+from stagent.core.ports import AgentEvent
+from stagent.core.state import State
+from stagent.engine.describe import describe
+from stagent.engine.service import RunService
+
+_SHOWN = 100
+
+
+class Reporter:
+    """Prints the events of one run as they are committed, by whomever."""
+
+    def __init__(self, service: RunService, run: str, *, as_json: bool) -> None:
+        self._service = service
+        self._run = run
+        self._as_json = as_json
+        self._seq = 0
+        self._terminal = sys.stdout.isatty() and not as_json
+        self._transient = False
+
+    def catch_up(self) -> None:
+        """Print the events since the last call."""
+        for record in self._service.store.read(self._run, after=self._seq):
+            self._seq = record.seq
+            self._clear()
+            envelope = unseal(record.body)
+            if self._as_json:
+                document = {**msgspec.json.decode(record.body), "hash": record.hash}
+                output.line(msgspec.json.encode(document).decode())
+            else:
+                output.line(self._line(envelope))
+        sys.stdout.flush()
+
+    def agent(self, event: AgentEvent) -> None:
+        """Show what the agent does, on a terminal only: one line that is written over."""
+        if self._terminal and (event.text or event.tool):
+            words = " ".join(mask(event.tool or event.text).split())
+            self._show(f"      {words[:_SHOWN]}")
+
+    def check(self, name: str, seconds: float) -> None:
+        """Show that a check runs, on a terminal only."""
+        if self._terminal:
+            self._show(f"      checking {name} ({seconds:.0f} s)")
+
+    def summary(self, state: State, ending: str) -> None:
+        """Print how it ended and where to read more."""
+        self._clear()
+        folder = self._service.folder(state)
+        report = folder.artifact(state.terminal or "escalated") if state.report else None
+        if self._as_json:
+            document = {
+                "type": "summary",
+                "run": state.run,
+                "ending": ending,
+                "status": state.terminal or state.status,
+                "stage": state.stage,
+                "epoch": state.epoch,
+                "report": str(report) if report else None,
+                "head": state.head,
+            }
+            output.line(msgspec.json.encode(document).decode())
+            return
+        output.line()
+        output.line(f"State:    {self._ending(state, ending)}")
+        output.line(f"Run:      {state.run}")
+        if report is not None:
+            output.line(f"Report:   {report}")
+        output.line(f"Log head: {state.head}")
+        for hint in _hints(state, ending):
+            output.line(hint)
+
+    def _ending(self, state: State, ending: str) -> str:
+        if ending == "ended":
+            return f"{state.terminal} at epoch {state.epoch}"
+        words = {
+            "waiting": "waits for a person",
+            "blocked": "blocked",
+            "escalated": "given up, a person decides",
+            "interrupted": "interrupted",
+        }
+        return f"{words[ending]} in stage {state.stage}, epoch {state.epoch}"
+
+    def _line(self, envelope: Envelope) -> str:
+        at = datetime.fromtimestamp(envelope.at / 1000, UTC).astimezone().strftime("%H:%M:%S")
+        text = f"{at} {envelope.seq:>4}  {describe(envelope.data)}"
+        return click.style(text, fg=_colour(envelope)) if self._terminal and _colour(envelope) else text
+
+    def _show(self, text: str) -> None:
+        sys.stdout.write(f"\r\x1b[2K{click.style(text, dim=True)}")
+        sys.stdout.flush()
+        self._transient = True
+
+    def _clear(self) -> None:
+        if self._transient:
+            sys.stdout.write("\r\x1b[2K")
+            self._transient = False
+
+
+def _hints(state: State, ending: str) -> list[str]:
+    run = state.run
+    if ending == "waiting":
+        return [
+            "",
+            f"Decide:   stagent approve {run}   (or reject, redo, answer)",
+            f"Go on:    stagent run --resume {run}",
+        ]
+    if ending in ("blocked", "escalated", "interrupted"):
+        return ["", f"Look:     stagent show {run}", f"Go on:    stagent run --resume {run}"]
+    return [f"Read:     stagent show {run}", f"Verify:   stagent audit verify {run} --head {state.head}"]
+
+
+def _colour(envelope: Envelope) -> str | None:
+    data = envelope.data
+    if isinstance(data, Terminal):
+        return "green" if data.success else "red"
+    if isinstance(data, CheckEnded):
+        return "green" if data.outcome == "pass" else "red"
+    if isinstance(data, AttemptEnded) and data.outcome != "ok":
+        return "yellow"
+    if isinstance(data, Blocked | Escalated):
+        return "red"
+    if isinstance(data, GateOpened):
+        return "magenta"
+    return "cyan" if isinstance(data, Transitioned) else None

@@ -1,0 +1,188 @@
+"""`stagent run`: drive a task to its end without a session, or go on with a run."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import cast
+
+import click
+
+from stagent.bootstrap import Home
+from stagent.cli import output
+from stagent.cli.people import Asker
+from stagent.cli.reporter import Reporter
+from stagent.config import value
+from stagent.core.commands import Caller, Resume
+from stagent.core.ports import AgentBackend
+from stagent.core.refusals import Refusal
+from stagent.core.state import State
+from stagent.engine import flows, setup
+from stagent.engine.service import RunService
+from stagent.errors import RefusedError, UsageError
+from stagent.registry import resolve
+from stagent.runner.example import Example
+from stagent.runner.loop import Ending, Hooks, Runner, holder
+from stagent.runner.policy import Policy
+
+_EXITS = {"waiting": output.WAITING, "blocked": output.ENDED_OTHERWISE, "escalated": output.ENDED_OTHERWISE}
+
+
+@click.command(name="run")
+@click.argument("task", required=False)
+@click.option("--flow", help="A bundled workflow, or a folder as a path with a / in it.")
+@click.option("--agent", help="The agent backend; without it the setting `agent`.")
+@click.option("--script", type=click.Path(path_type=Path), help="What the scripted agent does (JSON).")
+@click.option("--unattended", type=click.Path(path_type=Path), help="Decisions declared for gates (JSON).")
+@click.option("--resume", metavar="RUN", help="Go on with this run instead of starting one.")
+@click.option("--project", type=click.Path(path_type=Path, exists=True, file_okay=False), help="The project folder.")
+@click.option("--example", is_flag=True, help="Drive the bundled example, which needs no agent.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document per event.")
+def run_command(
+    task: str | None,
+    flow: str | None,
+    agent: str | None,
+    script: Path | None,
+    unattended: Path | None,
+    resume: str | None,
+    project: Path | None,
+    example: bool,
+    as_json: bool,
+) -> int:
+    """Run TASK to its end, headless; people are asked at gates.
+
+    Exit status: 0 success terminal, 2 refused, 3 another terminal, given up or blocked, 4 waits for a person.
+    """
+    home = Home()
+    try:
+        policy = Policy.load(unattended) if unattended else None
+        if resume is not None:
+            service = home.of(resume)
+            backend, options = _backend(home, agent, script, service)
+            state = _resume(service, resume)
+        else:
+            chosen, options, backend = _start(home, task, agent, script, project, example)
+            policy = policy or chosen.policy
+            service = chosen.service
+            state = _begin(home, service, chosen.task, flow or chosen.flow)
+        return _drive(service, backend, state, policy, options, as_json)
+    finally:
+        home.close()
+
+
+class _Chosen:
+    """What is to be run where."""
+
+    def __init__(self, service: RunService, task: str, flow: str | None, policy: Policy | None) -> None:
+        self.service = service
+        self.task = task
+        self.flow = flow
+        self.policy = policy
+
+
+def _start(
+    home: Home, task: str | None, agent: str | None, script: Path | None, project: Path | None, example: bool
+) -> tuple[_Chosen, dict[str, str], AgentBackend]:
+    if example or (task is None and agent is None):
+        if not example:
+            output.note(
+                "No agent and no task were named: driving the bundled example, a small repository and a scripted agent."
+            )
+        made = Example.make()
+        service = home.at(made.project, register=True)
+        backend = cast(Callable[[], AgentBackend], resolve("agents", "scripted"))()
+        output.note(f"Example repository: {made.project}")
+        return _Chosen(service, made.task, None, made.policy), {"script": str(made.script)}, backend
+    if task is None:
+        raise UsageError("run.no_task", "there is no task", where="run", remedy='Write it: stagent run "TASK".')
+    service = home.at(project or Path.cwd(), exact=project is not None, register=True)
+    backend, options = _backend(home, agent, script, service)
+    return _Chosen(service, task, None, None), options, backend
+
+
+def _backend(
+    home: Home, agent: str | None, script: Path | None, service: RunService
+) -> tuple[AgentBackend, dict[str, str]]:
+    name = agent or value(home.data, "agent")[0] or ("scripted" if script else "")
+    if not name:
+        raise UsageError(
+            "agent.none",
+            "no agent is named",
+            where="run",
+            remedy="Name one with --agent or `stagent config agent NAME`; `stagent run --example` needs none.",
+        )
+    backend = cast(Callable[[], AgentBackend], resolve("agents", name))()
+    return backend, {"script": str(script.absolute())} if script else {}
+
+
+def _begin(home: Home, service: RunService, task: str, flow: str | None) -> State:
+    reference = flow or value(home.data, "flow")[0]
+    request = setup.Request(
+        task=task,
+        flow=flows.usable(reference, Path.cwd()),
+        mode="headless",
+        holder=holder(),
+        actor=f"runner:{os.getpid()}",
+    )
+    state = setup.start(service, request)
+    home.note(service, state, None, setup.label(task))
+    return state
+
+
+def _resume(service: RunService, run: str) -> State:
+    state = service.state(run)
+    caller = Caller(actor=f"runner:{os.getpid()}", kind="runner", fence=state.fence)
+    answer = service.submit(run, caller, Resume(holder=holder(), head=service.workspace.head()))
+    if isinstance(answer, Refusal):
+        raise RefusedError(answer.code, answer.what, where=answer.where, known=answer.known, remedy=answer.remedy)
+    return answer
+
+
+def _drive(
+    service: RunService,
+    backend: AgentBackend,
+    state: State,
+    policy: Policy | None,
+    options: dict[str, str],
+    as_json: bool,
+) -> int:
+    reporter = Reporter(service, state.run, as_json=as_json)
+    hooks = Hooks(
+        on_agent=reporter.agent,
+        on_check=reporter.check,
+        ask=Asker(service, state.run, quiet=as_json, before=reporter.catch_up).ask,
+    )
+    runner = Runner(service, backend, state.run, policy=policy, options=options, hooks=hooks)
+    service.listeners.append(reporter.catch_up)
+    reporter.catch_up()
+    with _signals(runner):
+        ending = runner.drive(state)
+    reporter.catch_up()
+    final = service.state(state.run)
+    reporter.summary(final, ending)
+    return _status(final, ending, runner.stopping)
+
+
+def _status(state: State, ending: Ending, stopping: str) -> int:
+    if ending == "ended":
+        return output.OK if state.success else output.ENDED_OTHERWISE
+    if ending == "interrupted":
+        return 143 if stopping == "SIGTERM" else 130 if stopping == "SIGINT" else output.ENDED_OTHERWISE
+    return _EXITS[ending]
+
+
+@contextmanager
+def _signals(runner: Runner) -> Iterator[None]:
+    def stop(number: int, frame: FrameType | None) -> None:
+        runner.stop(signal.Signals(number).name)
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,155 @@
+"""Which run a command means. An explicit selector is exact or fails; a session without a run never means another's."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+
+from stagent import processes
+from stagent.bootstrap import Home
+from stagent.core.commands import Caller
+from stagent.core.events import Holder
+from stagent.core.ids import is_run, is_session
+from stagent.core.ports import RunEntry
+from stagent.core.state import State
+from stagent.engine.evidence import HOST
+from stagent.engine.service import RunService
+from stagent.errors import NotFoundError, UsageError
+
+SESSION = "CLAUDE_CODE_SESSION_ID"
+PID = "CLAUDE_PID"
+ATTEMPT = "STAGENT_ATTEMPT"
+
+
+class Selector(msgspec.Struct, frozen=True, kw_only=True):
+    """What the command line says about the run."""
+
+    run: str | None = None
+    session: str | None = None
+    topic: str | None = None
+
+
+class Chosen(msgspec.Struct, frozen=True):
+    """A run and the service of its project."""
+
+    service: RunService
+    run: str
+
+
+def choose(home: Home, selector: Selector) -> Chosen:
+    """Return the run a command means: RUN, `--session`, `--topic`, the session of the environment, the folder.
+
+    Raises NotFoundError or UsageError naming the known runs.
+    """
+    if selector.run is not None:
+        if not is_run(selector.run):
+            raise UsageError("run.id", f'"{selector.run}" is no run id', remedy="`stagent runs` lists them.")
+        return Chosen(home.of(selector.run), selector.run)
+    if selector.session is not None:
+        return _of_session(home, _session_id(selector.session))
+    if selector.topic is not None:
+        matching = [entry for entry in home.index.runs() if entry.label == selector.topic]
+        return _newest(home, matching, f'topic "{selector.topic}"')
+    attempt = os.environ.get(ATTEMPT, "").split(".")[0]
+    if is_run(attempt):
+        return Chosen(home.of(attempt), attempt)
+    session = os.environ.get(SESSION)
+    if session:
+        return _of_session(home, _session_id(session))
+    return _of_folder(home)
+
+
+def session_run(home: Home, session: str) -> Chosen | None:
+    """Return the unfinished run of a session, or None."""
+    for entry in reversed(home.index.runs_of_session(session)):
+        service = home.of(entry.run)
+        if not service.journal.load(entry.run)[0].ended:
+            return Chosen(service, entry.run)
+    return None
+
+
+def paused_here(home: Home) -> Chosen:
+    """Return the folder's only run that waits to be continued. Raises NotFoundError or UsageError otherwise."""
+    service = home.at(Path.cwd())
+    states = [service.journal.load(entry.run)[0] for entry in home.index.runs(service.project)]
+    waiting = [state for state in states if not state.ended]
+    paused = [state for state in waiting if not state.live] or waiting
+    known = [f"{state.run} ({state.status}, stage {state.stage})" for state in paused]
+    if len(paused) == 1:
+        return Chosen(service, paused[0].run)
+    if not paused:
+        raise NotFoundError(
+            "run.none", "no unfinished run in this project", where=str(service.root), remedy="Start one: stagent start."
+        )
+    raise UsageError("run.ambiguous", "several unfinished runs in this project", known=known, remedy="Name one.")
+
+
+def _session_id(text: str) -> str:
+    if not is_session(text):
+        raise UsageError("session.id", f'"{text}" is no session id', remedy="Use letters, digits, dot, _ and -.")
+    return text
+
+
+def _of_session(home: Home, session: str) -> Chosen:
+    return _newest(home, home.index.runs_of_session(session), f"session {session}")
+
+
+def _newest(home: Home, entries: Iterable[RunEntry], of_what: str) -> Chosen:
+    found = list(entries)
+    if not found:
+        raise NotFoundError(
+            "run.none",
+            f"no run of {of_what}",
+            known=[entry.run for entry in home.index.runs()][-10:],
+            remedy="Start one with `stagent start`, or name a run.",
+        )
+    live = [entry for entry in found if not home.of(entry.run).journal.load(entry.run)[0].ended]
+    if len(live) > 1:
+        raise UsageError(
+            "run.ambiguous", f"several runs of {of_what}", known=[entry.run for entry in live], remedy="Name one."
+        )
+    entry = live[0] if live else found[-1]
+    return Chosen(home.of(entry.run), entry.run)
+
+
+def _of_folder(home: Home) -> Chosen:
+    service = home.at(Path.cwd())
+    entries = home.index.runs(service.project)
+    if not entries:
+        raise NotFoundError(
+            "run.none",
+            "no run in this project",
+            where=str(service.root),
+            remedy="Start one with `stagent run TASK`, or name a run; `stagent runs --all` lists those of every project.",
+        )
+    return _newest(home, entries, "this project")
+
+
+def caller(state: State, *, agent: str | None = None) -> Caller:
+    """Return who calls, as the lease of this run would know him: its session, or any other caller."""
+    holder = state.lease.holder if state.lease else None
+    session = os.environ.get(SESSION)
+    if session:
+        pid = os.environ.get(PID, "")
+        return Caller(
+            actor=f"session:{session}",
+            kind="session",
+            session=session,
+            pid=int(pid) if pid.isdecimal() else None,
+            agent=agent,
+        )
+    name = holder.session if holder is not None and holder.kind == "caller" else None
+    return Caller(actor=f"caller:{name or os.getppid()}", kind="caller", session=name, agent=agent)
+
+
+def session_holder(session: str | None, run_session: str) -> Holder:
+    """Return the holder `start` and `continue` record: the agent session of the environment, else a caller."""
+    if session is None:
+        return Holder(kind="caller", session=run_session, host=HOST)
+    pid = os.environ.get(PID, "")
+    number = int(pid) if pid.isdecimal() else None
+    started = processes.start_time(number) if number is not None else None
+    return Holder(kind="session", session=session, pid=number, started=started, host=HOST)

@@ -1,0 +1,122 @@
+"""Verifies a run's log: the chain, the fold, the checkpoint, and an anchored head when there is one."""
+
+from __future__ import annotations
+
+import msgspec
+
+from stagent.core.canonical import digest
+from stagent.core.events import GateDecided, unseal
+from stagent.core.ports import BlobGone
+from stagent.core.reducer import CorruptLogError, apply
+from stagent.core.state import State
+from stagent.engine.journal import Journal, state_bytes
+from stagent.errors import NotFoundError
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+    """What an audit found. `anchored` is None without a head to compare with."""
+
+    run: str
+    consistent: bool
+    events: int
+    head: str
+    anchored: bool | None = None
+    anchors: int = 0
+    missing: list[str] = []
+    deleted: list[str] = []
+    problem: str = ""
+
+    @property
+    def summary(self) -> str:
+        """The sentence people read."""
+        if not self.consistent:
+            return f"{self.run}: NOT consistent: {self.problem}"
+        if self.anchored is None:
+            return f"{self.run}: consistent, not anchored ({self.events} events, head {self.head})"
+        if self.anchored:
+            return f"{self.run}: consistent and anchored ({self.events} events, head {self.head})"
+        return f"{self.run}: NOT anchored: the log never had this head; what is here is not what was anchored"
+
+
+def verify(journal: Journal, run: str, head: str | None = None) -> Verdict:
+    """Fold the whole log anew and compare it with itself, the checkpoint, and `head` (a full hash or 12+ digits).
+
+    Raises NotFoundError for an unknown run.
+    """
+    checkpoint = journal.store.checkpoint(run)
+    state: State | None = None
+    heads: set[str] = set()
+    anchors: list[str] = []
+    mentioned: set[str] = set()
+    problem = ""
+    count = 0
+    try:
+        for record in journal.store.read(run):
+            if digest(record.body) != record.hash:
+                raise CorruptLogError(f"event {record.seq}: its bytes do not match its hash")
+            envelope = unseal(record.body)
+            if isinstance(envelope.data, GateDecided):
+                anchors.append(envelope.data.anchor)
+            mentioned |= _blobs(record.body)
+            state = apply(state, envelope, record.hash)
+            heads.add(record.hash)
+            count += 1
+    except (CorruptLogError, msgspec.ValidationError, msgspec.DecodeError) as error:
+        problem = str(error)
+    if not problem:
+        problem = _compare(state, checkpoint.state, checkpoint.seq, anchors, heads)
+    missing, deleted = _look_up(journal, mentioned)
+    if not problem and missing:
+        problem = f"{len(missing)} blobs the log names are missing or damaged, first {missing[0]}"
+    return Verdict(
+        run=run,
+        consistent=not problem,
+        events=count,
+        head=state.head if state else "",
+        anchored=None if head is None else any(item.startswith(head) for item in heads) and len(head) >= 12,
+        anchors=len(anchors),
+        missing=missing,
+        deleted=deleted,
+        problem=problem,
+    )
+
+
+def _compare(state: State | None, stored: bytes, seq: int, anchors: list[str], heads: set[str]) -> str:
+    if state is None:
+        return "the log is empty"
+    if state.seq != seq:
+        return f"the log ends at event {state.seq}, the checkpoint says {seq}"
+    if state_bytes(state) != stored:
+        return "the checkpoint is not what the log folds to"
+    for anchor in anchors:
+        if anchor and anchor not in heads:
+            return f"a decision was bound to the head {anchor[:12]}, which this log never had"
+    return ""
+
+
+_DIGEST_FIELDS = ("text", "reason", "task", "output", "changed", "report", "protected", "added", "workflow")
+
+
+def _blobs(body: bytes) -> set[str]:
+    data = msgspec.json.decode(body)["data"]
+    names = {data[field] for field in _DIGEST_FIELDS if isinstance(data.get(field), str)}
+    if data["type"] == "artifact.recorded":
+        names.add(data["digest"])
+    names |= set((data.get("run_files") or {}).values())
+    return {name for name in names if len(name) == 64}
+
+
+def _look_up(journal: Journal, names: set[str]) -> tuple[list[str], list[str]]:
+    missing: list[str] = []
+    deleted: list[str] = []
+    for name in sorted(names):
+        try:
+            found = journal.store.blob(name)
+        except NotFoundError:
+            missing.append(name)
+            continue
+        if isinstance(found, BlobGone):
+            deleted.append(name)
+        elif digest(found) != name:
+            missing.append(name)
+    return missing, deleted

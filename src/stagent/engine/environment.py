@@ -1,0 +1,42 @@
+"""The environment of the commands the engine runs.
+
+What a command means depends on some variables: where programs are found, what is loaded into them, which options they
+get without being told. A driver could bend a check with them, so these are taken as they were when the run began.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+
+_EXACT = frozenset(
+    {
+        "PATH", "HOME", "SHELL", "ENV", "BASH_ENV", "SHELLOPTS", "BASHOPTS", "CDPATH", "IFS", "TMPDIR",
+        "PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "PYTHONOPTIMIZE", "PYTHONBREAKPOINT", "VIRTUAL_ENV",
+        "PYTEST_ADDOPTS", "PYTEST_PLUGINS", "TOX_ENV_DIR", "TOXENV", "NODE_OPTIONS", "NODE_PATH", "GOFLAGS", "GOPATH",
+        "GOROOT", "GOENV", "RUSTFLAGS", "RUSTC", "RUSTC_WRAPPER", "RUSTUP_TOOLCHAIN", "MAKEFLAGS", "MAKEFILES",
+        "GNUMAKEFLAGS", "RUBYOPT", "RUBYLIB", "PERL5OPT", "PERL5LIB", "JAVA_TOOL_OPTIONS", "_JAVA_OPTIONS",
+        "JDK_JAVA_OPTIONS", "CLASSPATH", "GRADLE_OPTS", "MAVEN_OPTS", "STAGENT_TEST_COMMAND",
+    }
+)  # fmt: skip
+_PREFIXES = ("LD_", "DYLD_", "BASH_FUNC_", "CARGO_", "NPM_CONFIG_", "npm_config_", "GIT_", "PYTEST_")
+_OURS = frozenset({"STAGENT_ATTEMPT", "STAGENT_HOME"})
+
+
+def _decisive(name: str) -> bool:
+    return name in _EXACT or name.startswith(_PREFIXES)
+
+
+def pinned_environment() -> dict[str, str]:
+    """Return the decisive variables as they are now, to be kept with a run."""
+    return {name: value for name, value in os.environ.items() if _decisive(name)}
+
+
+def environment(pinned: Mapping[str, str], stage: str, extra: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of a command: the caller's, the decisive variables as pinned, ours, and `extra`.
+
+    STAGENT_PYTHON is the interpreter this program runs with, STAGENT_STAGE the stage the command belongs to.
+    """
+    env = {name: value for name, value in os.environ.items() if name not in _OURS and not _decisive(name)}
+    return {**env, **pinned, "STAGENT_PYTHON": sys.executable, "STAGENT_STAGE": stage, **extra}

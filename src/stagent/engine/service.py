@@ -1,0 +1,410 @@
+"""`RunService`: the one door every interface goes through.
+
+It loads a run, folds what hooks saw, gathers evidence, lets `core.decide` answer, appends the events under the
+expected seq, and refreshes the projections. Of two racing writers one wins; the other re-reads and asks again.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from pathlib import Path
+
+import msgspec
+
+from stagent import processes
+from stagent.config import DataHome
+from stagent.core import commands as cmd
+from stagent.core.canonical import digest
+from stagent.core.decide import decide
+from stagent.core.events import (
+    ArtifactRecorded,
+    AttemptEnded,
+    AttemptStarted,
+    BudgetReached,
+    CheckStarted,
+    Event,
+    Producer,
+    Transitioned,
+)
+from stagent.core.evidence import Evidence
+from stagent.core.frontmatter import FrontMatter, parse, rewrite
+from stagent.core.masking import mask_bytes
+from stagent.core.model import Stage, Workflow
+from stagent.core.ports import BlobGone, Store, Workspace
+from stagent.core.refusals import Refusal
+from stagent.core.state import State
+from stagent.engine import checks, spool
+from stagent.engine.brief import Brief
+from stagent.engine.environment import environment
+from stagent.engine.evidence import Gathered, Gatherer, alive, blob
+from stagent.engine.flows import Pinned
+from stagent.engine.folder import RunFolder, look, write
+from stagent.engine.journal import Journal
+from stagent.engine.process import run as run_command
+from stagent.engine.projections.publish import Publisher
+from stagent.engine.report import final_report
+from stagent.errors import ConflictError, RefusedError
+
+Progress = Callable[[str, float], None]
+_TURNS = 10_000
+_POLL = 0.2
+_FEEDBACK_TAIL = 6_000
+_COMMAND_TIMEOUT = 3_600.0
+
+
+class Advanced(msgspec.Struct, frozen=True, kw_only=True):
+    """What an `advance` came to: the state, and the refusal when nothing moved."""
+
+    state: State
+    refusal: Refusal | None = None
+    moved: bool = False
+    warning: str = ""
+
+
+class RunService:
+    """Runs of one project."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        root: Path,
+        workspace: Callable[[], Workspace],
+        home: DataHome,
+        project: str,
+        clock: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+    ) -> None:
+        self.store = store
+        self._open = workspace
+        self.home = home
+        self.project = project
+        self.clock = clock
+        self.root = root
+        self.journal = Journal(store, clock)
+        self.pinned = Pinned(store)
+        self.gatherer = Gatherer(lambda: self.workspace)
+        self.publisher = Publisher(self.pinned, home, self.root)
+        self.listeners: list[Callable[[], None]] = []
+
+    @cached_property
+    def workspace(self) -> Workspace:
+        """The project folder; opened when it is first looked at, because that asks git."""
+        return self._open()
+
+    # -- reading ---------------------------------------------------------------------------------------------
+
+    def state(self, run: str) -> State:
+        """Return where a run stands, after folding what its hooks saw; refresh projections that are behind.
+
+        Raises NotFoundError for an unknown run.
+        """
+        state, offset = self.journal.load(run)
+        state = self._fold_spool(state, offset)
+        self.publisher.refresh(state)
+        return state
+
+    def workflow(self, state: State) -> Workflow:
+        """Return the workflow a run pinned."""
+        return self.pinned.workflow(state.workflow)
+
+    def folder(self, state: State) -> RunFolder:
+        """Return the run folder."""
+        return RunFolder.of(self.root, state)
+
+    def text(self, name: str | None) -> str:
+        """Return a blob as text; a deleted one says so; none gives an empty text."""
+        if not name:
+            return ""
+        found = self.store.blob(name)
+        if isinstance(found, BlobGone):
+            return f"[deleted: {found.reason}]"
+        return found.decode("utf-8", "replace")
+
+    def pinned_environment(self, state: State) -> dict[str, str]:
+        """Return the variables that decide what a command means, as they were when the run began."""
+        text = self.text(state.environment)
+        return msgspec.json.decode(text, type=dict[str, str]) if text else {}
+
+    def brief(self, state: State) -> Brief:
+        """Return the renderer of what an agent is told about the present stage."""
+        return Brief(
+            self.workflow(state),
+            state,
+            self.folder(state),
+            project=str(self.root),
+            task=self.text(state.task),
+            feedback=self.text(state.feedback),
+        )
+
+    # -- moving ----------------------------------------------------------------------------------------------
+
+    def advance(
+        self,
+        run: str,
+        caller: cmd.Caller,
+        *,
+        to: str | None = None,
+        producer: str | None = None,
+        progress: Progress = lambda name, seconds: None,
+    ) -> Advanced:
+        """Leave the current stage if everything a transition needs is there; run the checks it needs.
+
+        A check another process is running is waited for. A refusal that blames the work is recorded as feedback.
+        """
+        command = cmd.Advance(to=to, producer=producer)
+        waited = 0.0
+        for _ in range(_TURNS):
+            state = self.state(run)
+            gathered = self._gather(state)
+            answer = decide(self.workflow(state), state, caller, command, gathered.evidence)
+            if isinstance(answer, Refusal):
+                if answer.code == "command.pending":
+                    self._run_command(state, caller, progress)
+                    continue
+                if answer.code == "check.running":
+                    progress(str(answer.fields.get("check")), waited)
+                    time.sleep(_POLL)
+                    waited += _POLL
+                    continue
+                return Advanced(state=self._refused(state, answer, caller), refusal=answer)
+            try:
+                fresh = self._append(state, answer, caller.actor, gathered.blobs)
+            except ConflictError:
+                continue
+            started = [event for event in answer if isinstance(event, CheckStarted)]
+            if started:
+                self._check(fresh, started[0], progress)
+            elif any(isinstance(event, Transitioned) for event in answer):
+                return Advanced(state=fresh, moved=True, warning=_cap_warning(answer))
+        raise RefusedError(
+            "advance.busy", "other writers kept changing the run", where=run, remedy="Advance again in a moment."
+        )
+
+    def submit(
+        self,
+        run: str,
+        caller: cmd.Caller,
+        command: cmd.Command,
+        blobs: Mapping[str, bytes] | None = None,
+    ) -> State | Refusal:
+        """Put any other command to the run and return its new state, or the refusal."""
+        for _ in range(_TURNS):
+            state = self.state(run)
+            gathered = self._evidence_for(state, command)
+            answer = decide(self.workflow(state), state, caller, command, gathered.evidence)
+            if isinstance(answer, Refusal):
+                return answer
+            try:
+                return self._append(state, answer, caller.actor, {**gathered.blobs, **(blobs or {})})
+            except ConflictError:
+                continue
+        raise RefusedError(
+            "run.busy", "other writers kept changing the run", where=run, remedy="Try again in a moment."
+        )
+
+    def gate_evidence(self, state: State) -> Evidence:
+        """Return what a decision on the current gate would be bound to, to be shown to whoever decides."""
+        return self.gatherer.for_gate(self.workflow(state), state, self.folder(state)).evidence
+
+    def give_up(self, run: str, caller: cmd.Caller, reason: str) -> State | Refusal:
+        """Escalate from the current stage for an agent, with its reason."""
+        name, blobs = blob(reason.strip().encode("utf-8", "replace"))
+        return self.submit(run, caller, cmd.GiveUp(by="agent", text=name), blobs)
+
+    # -- inside ----------------------------------------------------------------------------------------------
+
+    def _append(self, state: State, events: list[Event], actor: str, blobs: Mapping[str, bytes]) -> State:
+        _, offset = self.journal.load(state.run)
+        fresh = self.journal.append(state, events, actor, blobs, offset)
+        self.publisher.after(fresh, events)
+        for listener in self.listeners:
+            listener()
+        return fresh
+
+    def _gather(self, state: State) -> Gathered:
+        if not state.live:
+            return Gathered(Evidence(), {})
+        workflow, folder = self.workflow(state), self.folder(state)
+        self._write_choice(workflow, state, folder)
+        gathered = self.gatherer.for_advance(workflow, state, folder)
+        found = gathered.evidence.artifact
+        if found is None:
+            return gathered
+        target = workflow.stages[state.stage].transitions.get(found.result, "")
+        capped = state.epoch + 1 >= workflow.max_epoch and not workflow.is_terminal(target)
+        terminal = "escalated" if capped and "escalated" in workflow.terminals else target
+        if workflow.is_terminal(terminal):
+            return self._with_report(workflow, state, gathered, terminal, state.epoch + 1)
+        return gathered
+
+    def _with_report(self, workflow: Workflow, state: State, gathered: Gathered, terminal: str, epoch: int) -> Gathered:
+        report = final_report(workflow, state, self.folder(state), terminal, epoch, self.clock())
+        name, blobs = blob(report)
+        evidence = msgspec.structs.replace(gathered.evidence, report=name)
+        return Gathered(evidence, {**gathered.blobs, **blobs})
+
+    def _evidence_for(self, state: State, command: cmd.Command) -> Gathered:
+        workflow = self.workflow(state)
+        if isinstance(command, cmd.DecideGate):
+            return self.gatherer.for_gate(workflow, state, self.folder(state))
+        if isinstance(command, cmd.Resume):
+            return Gathered(self.gatherer.for_lease(state), {})
+        empty = Gathered(Evidence(), {})
+        if isinstance(command, cmd.GiveUp):
+            return self._with_report(workflow, state, empty, "escalated", state.epoch)
+        if isinstance(command, cmd.Cancel):
+            return self._with_report(workflow, state, empty, "cancelled", state.epoch + 1)
+        return empty
+
+    def _write_choice(self, workflow: Workflow, state: State, folder: RunFolder) -> None:
+        """Write the artifact of a human stage from the decision in the log, whatever lies there."""
+        gate = state.gate
+        if workflow.stages[state.stage].kind != "human" or gate is None or gate.decision != "answer":
+            return
+        text = self.text(gate.text)
+        data = rewrite(text.encode(), {"epoch": str(state.epoch), "result": gate.choice})
+        path = folder.artifact(state.stage)
+        seen = look(path)
+        if seen is None or seen[1] != data:
+            write(path, data)
+
+    def _check(self, state: State, started: CheckStarted, progress: Progress) -> None:
+        stage = self.workflow(state).stages[state.stage]
+        result = state.artifact.result if state.artifact else ""
+        check = next(item for item in stage.checks_for(result) if item.name == started.name)
+        env = environment(self.pinned_environment(state), stage.name, {"STAGENT_CHECK": check.name, **check.env})
+        ran = checks.execute(check, stage, started, self.workspace, state.protect_ref, env, progress)
+        engine = cmd.Caller(actor="engine", kind="engine")
+        self.submit(state.run, engine, cmd.EndCheck(event=ran.event), ran.blobs)
+
+    def _run_command(self, state: State, caller: cmd.Caller, progress: Progress) -> None:
+        """Run the command of a command stage, write its artifact, and record it as the engine's own."""
+        stage = self.workflow(state).stages[state.stage]
+        if state.attempt_open and not self._orphaned(state, caller, stage, progress):
+            return
+        pid = os.getpid()
+        begin = AttemptStarted(
+            stage=stage.name,
+            epoch=state.epoch,
+            number=state.attempt + 1,
+            backend="command",
+            pid=pid,
+            started=processes.start_time(pid),
+        )
+        begun = self.submit(state.run, caller, cmd.BeginAttempt(event=begin))
+        if isinstance(begun, Refusal):
+            return
+        finished = run_command(
+            stage.run or "",
+            cwd=self.root,
+            env=environment(
+                self.pinned_environment(state),
+                stage.name,
+                {"STAGENT_RUN": state.run, "STAGENT_EPOCH": str(state.epoch)},
+            ),
+            timeout=stage.timeout or _COMMAND_TIMEOUT,
+            progress=lambda seconds: progress(stage.name, seconds),
+        )
+        result = stage.results.get(str(finished.exit), stage.results["*"])
+        how = "ran out of time" if finished.timed_out else f"exit code {finished.exit}"
+        body = f"\nCommand: `{stage.run}`\n\nEnded: {how}\n\n```\n".encode() + finished.output + b"\n```\n"
+        data = rewrite(mask_bytes(body), {"epoch": str(state.epoch), "result": result})
+        write(self.folder(state).artifact(stage.name), data)
+        self._record_command(begun, begin, result, data, finished.exit, caller)
+
+    def _record_command(
+        self, state: State, begin: AttemptStarted, result: str, data: bytes, code: int | None, caller: cmd.Caller
+    ) -> None:
+        parsed = parse(data)
+        body = data[parsed.body :] if isinstance(parsed, FrontMatter) else data
+        artifact = ArtifactRecorded(
+            stage=begin.stage,
+            epoch=begin.epoch,
+            digest=digest(data),
+            body=digest(body),
+            result=result,
+            size=len(data),
+            producer=Producer(kind="engine"),
+        )
+        ended = AttemptEnded(stage=begin.stage, epoch=begin.epoch, number=begin.number, outcome="ok", exit=code)
+        try:
+            self._append(state, [artifact, ended], caller.actor, {digest(data): data})
+        except ConflictError:
+            self.submit(state.run, caller, cmd.EndAttempt(event=msgspec.structs.replace(ended, outcome="orphaned")))
+
+    def _orphaned(self, state: State, caller: cmd.Caller, stage: Stage, progress: Progress) -> bool:
+        """Wait while another process runs the stage's command; end its attempt when that process is gone."""
+        if state.attempt_pid is not None and alive(state.attempt_pid, state.attempt_started):
+            progress(stage.name, 0.0)
+            time.sleep(_POLL)
+            return False
+        ended = AttemptEnded(stage=stage.name, epoch=state.epoch, number=state.attempt, outcome="orphaned")
+        return not isinstance(self.submit(state.run, caller, cmd.EndAttempt(event=ended)), Refusal)
+
+    def _refused(self, state: State, refusal: Refusal, caller: cmd.Caller) -> State:
+        """Record a refusal that blames the work, once for the same words, as feedback for the next attempt."""
+        if refusal.blame != "work" or caller.agent is not None:
+            return state
+        text = refusal.message + self._output_tail(refusal)
+        name = digest(text.encode())
+        if caller.kind != "runner" and state.refusal == refusal.code and state.feedback == name:
+            return state
+        command = cmd.Refuse(code=refusal.code, text=name)
+        answer = self.submit(state.run, caller, command, {name: text.encode()})
+        return state if isinstance(answer, Refusal) else answer
+
+    def _output_tail(self, refusal: Refusal) -> str:
+        parts = ""
+        for field, label in (("protected", "Changed or removed"), ("output", "Output")):
+            name = refusal.fields.get(field)
+            if isinstance(name, str):
+                tail = self.text(name)[-_FEEDBACK_TAIL:].strip("\n")
+                parts += f"\n\n{label}:\n{tail}\n"
+        feedback = refusal.fields.get("feedback")
+        return parts + (f"\n\n{self.text(feedback)}" if isinstance(feedback, str) else "")
+
+    def _fold_spool(self, state: State, offset: int) -> State:
+        path = self.home.spool(state.run)
+        lines, end, torn = spool.read(path, offset)
+        if end == offset:
+            return state
+        if torn:
+            with open(path.with_suffix(".torn"), "ab") as aside:
+                aside.writelines(torn)
+        for line, behind in lines:
+            state = self._fold_line(state, line, behind)
+        if lines and lines[-1][1] == end:
+            return state
+        return self._move_offset(state, end)
+
+    def _fold_line(self, state: State, line: spool.Line, behind: int) -> State:
+        workflow = self.workflow(state)
+        seen = look(self.folder(state).artifact(state.stage))
+        found = seen[0] if seen else None
+        asked = spool.interpret(line, workflow, state, found.digest if found else None, found.mark if found else None)
+        answer = decide(workflow, state, *asked, Evidence()) if asked else []
+        events = [] if isinstance(answer, Refusal) else answer
+        try:
+            fresh = self.journal.append(state, events, asked[0].actor if asked else "", {}, behind)
+        except ConflictError:
+            return self.journal.load(state.run)[0]
+        self.publisher.after(fresh, events)
+        return fresh
+
+    def _move_offset(self, state: State, offset: int) -> State:
+        try:
+            return self.journal.append(state, [], "", {}, offset)
+        except ConflictError:
+            return self.journal.load(state.run)[0]
+
+
+def _cap_warning(events: list[Event]) -> str:
+    for event in events:
+        if isinstance(event, BudgetReached):
+            if event.action == "escalate":
+                return f"max-epoch {event.limit} reached: the run ends as escalated"
+            return f"max-epoch {event.limit} reached, but escalated is not declared as a terminal: the run goes on"
+    return ""

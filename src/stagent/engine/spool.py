@@ -1,0 +1,122 @@
+"""Turns the lines hooks appended to a run's spool into commands for the engine, each once and in order.
+
+A line is `{"v":1,"k":key,"t":unix ms,"e":event,"s":session,"p":pid,"a":agent|null,"d":{...}}`. A last line without a
+newline is still being written and stays; a line that cannot be read is kept aside in `<run>.torn` and reported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from stagent.core import commands as cmd
+from stagent.core.events import AttemptEnded, AttemptStarted, FileMark
+from stagent.core.model import Workflow
+from stagent.core.state import State
+
+
+class Line(msgspec.Struct, frozen=True):
+    """One thing a hook saw."""
+
+    v: int
+    k: str
+    t: int
+    e: str
+    s: str
+    p: int | None = None
+    a: str | None = None
+    d: dict[str, object] = {}
+
+
+_LINE = msgspec.json.Decoder(Line)
+
+
+def read(path: Path, offset: int) -> tuple[list[tuple[Line, int]], int, list[bytes]]:
+    """Return the complete lines after `offset` with the offset behind each, the final offset, and unreadable lines."""
+    try:
+        with open(path, "rb") as file:
+            if file.seek(0, 2) <= offset:
+                return [], offset, []
+            file.seek(offset)
+            data = file.read()
+    except FileNotFoundError:
+        return [], offset, []
+    lines: list[tuple[Line, int]] = []
+    torn: list[bytes] = []
+    for raw in _complete(data):
+        offset += len(raw)
+        try:
+            lines.append((_LINE.decode(raw), offset))
+        except (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError):
+            torn.append(raw)
+    return lines, offset, torn
+
+
+def _complete(data: bytes) -> Iterator[bytes]:
+    start = 0
+    while (end := data.find(b"\n", start)) >= 0:
+        yield data[start : end + 1]
+        start = end + 1
+
+
+def interpret(
+    line: Line, workflow: Workflow, state: State, digest: str | None, mark: FileMark | None
+) -> tuple[cmd.Caller, cmd.Command] | None:
+    """Return what a line asks of the run, or None when it changes nothing.
+
+    `digest` and `mark` describe the current stage's artifact at this moment. Lines of a process that does not hold
+    the lease are not the session's.
+    """
+    lease = state.lease
+    if not state.live or lease is None or lease.holder.session != line.s:
+        return None
+    if lease.holder.pid is not None and line.p is not None and line.p != lease.holder.pid:
+        return None
+    caller = cmd.Caller(actor=f"hook:{line.s}", kind="session", session=line.s, pid=lease.holder.pid)
+    command = _command(line, workflow, state, digest, mark)
+    return None if command is None else (caller, command)
+
+
+def _command(
+    line: Line, workflow: Workflow, state: State, digest: str | None, mark: FileMark | None
+) -> cmd.Command | None:
+    if line.e == "SubagentStart" and line.a:
+        if any(agent.id == line.a for agent in state.agents):
+            return None
+        number = len(state.agents) + 1
+        event = AttemptStarted(stage=state.stage, epoch=state.epoch, number=number, backend="subagent", agent=line.a)
+        return cmd.BeginAttempt(event=event)
+    if line.e == "SubagentStop" and line.a:
+        return _stopped(line, state, digest, mark)
+    if line.e == "Stalled":
+        blocks = line.d.get("blocks")
+        return cmd.Stall(blocks=blocks if isinstance(blocks, int) else 0)
+    if line.e == "SessionEnd":
+        return cmd.Interrupt()
+    return None
+
+
+def _stopped(line: Line, state: State, digest: str | None, mark: FileMark | None) -> cmd.Command | None:
+    if not any(agent.id == line.a and not agent.ended for agent in state.agents):
+        return None
+    seen = _mark(line.d.get("artifact"))
+    unchanged = seen is not None and seen == mark
+    event = AttemptEnded(
+        stage=state.stage,
+        epoch=state.epoch,
+        number=len(state.agents),
+        outcome="ok" if seen is not None else "failed",
+        agent=line.a,
+        mark=seen,
+        digest=digest if unchanged else None,
+    )
+    return cmd.EndAttempt(event=event)
+
+
+def _mark(value: object) -> FileMark | None:
+    try:
+        return msgspec.convert(value, FileMark)
+    except msgspec.ValidationError:
+        return None

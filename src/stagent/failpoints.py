@@ -1,0 +1,77 @@
+"""Named places where a test can end the process as a power cut would; without the variable they do nothing.
+
+`STAGENT_FAILPOINT=name` sends the process SIGKILL when it passes `name` the first time, `name:3` the third time. The
+variable is read once, at import.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+
+VARIABLE = "STAGENT_FAILPOINT"
+
+NAMES: frozenset[str] = frozenset(
+    {
+        # engine: generated files
+        "folder.write.before",
+        "folder.rename.before",
+        "folder.rename.after",
+        # engine: commands it runs itself
+        "command.spawn.before",
+        "command.spawn.after",
+        # runner: an attempt's process
+        "runner.spawn.before",
+        "runner.spawned",
+        "runner.attempt_logged",
+        "runner.attempt_over",
+        # storage: a blob that is kept as a file
+        "blob.before_write",
+        "blob.before_fsync",
+        "blob.before_rename",
+        "blob.after_rename",
+        "blob.after_fsync",
+        "blob.before_remove",
+        "blob.after_remove",
+        # storage: what one transaction does
+        "sql.after_begin",
+        "sql.before_commit",
+        "sql.after_commit",
+        "store.after_checkpoint",
+        "store.after_events",
+        "store.after_blobs",
+        # storage: one step of the schema
+        "migrate.after_statement",
+        "migrate.after_version",
+    }
+)
+"""Every name that the code passes to `hit`."""
+
+
+class _Armed:
+    """Counts the passes of one name and ends the process at the last of them."""
+
+    def __init__(self, setting: str) -> None:
+        name, _, passes = setting.partition(":")
+        if name not in NAMES:
+            raise ValueError(f"{VARIABLE}: no fail point {name!r}. Known: {', '.join(sorted(NAMES))}.")
+        if passes and not passes.isdecimal():
+            raise ValueError(f"{VARIABLE}: {passes!r} is not a number of passes. Write `name` or `name:3`.")
+        self.name = name
+        self.left = int(passes or "1")
+
+    def hit(self, name: str) -> None:
+        """End the process when `name` is passed for the last time that was asked for."""
+        if name == self.name:
+            self.left -= 1
+            if self.left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _off(name: str) -> None:
+    """Do nothing: no fail point is asked for."""
+
+
+hit: Callable[[str], None] = _Armed(os.environ[VARIABLE]).hit if os.environ.get(VARIABLE) else _off
+"""`hit(name)` marks a place in the code; `name` is one of `NAMES`."""

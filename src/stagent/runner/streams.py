@@ -1,0 +1,202 @@
+"""What an attempt's process says, kept on disk as it comes: exact bytes, any line length, bounded memory."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import TracebackType
+
+from stagent.errors import StoreError
+
+MAX_LINE = 64 * 1024 * 1024
+"""Longest line, in bytes, that is parsed; a longer one is kept in the stream and not parsed."""
+
+KEEP_STDERR = 256 * 1024
+"""How many of the first and of the last bytes of standard error are kept."""
+
+_BLOCK = 1024 * 1024
+
+
+def _unwritable(path: str, error: OSError) -> StoreError:
+    return StoreError(
+        "runner.stream_unwritable",
+        f"the stream cannot be written: {error.strerror or error}",
+        where=path,
+        remedy="Make room or correct the permissions, then start a new attempt.",
+    )
+
+
+class _AppendFile:
+    """A private, append-only file; every write is in the file when the call returns."""
+
+    durable = True
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        try:
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            self._new = not Path(path).exists()
+            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise _unwritable(path, error) from error
+
+    def __enter__(self) -> _AppendFile:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _append(self, data: bytes | bytearray) -> None:
+        rest = memoryview(data)
+        try:
+            while rest:
+                rest = rest[os.write(self._fd, rest) :]
+        except OSError as error:
+            raise _unwritable(self.path, error) from error
+
+    def close(self) -> None:
+        """Make the file and its name durable where that is wanted and close it; closing again does nothing.
+
+        Raises StoreError when the bytes cannot be made durable.
+        """
+        if self._fd < 0:
+            return
+        fd, self._fd = self._fd, -1
+        try:
+            if self.durable:
+                os.fsync(fd)
+                if self._new:
+                    _sync_folder(Path(self.path).parent)
+        except OSError as error:
+            raise _unwritable(self.path, error) from error
+        finally:
+            os.close(fd)
+
+
+def _sync_folder(folder: Path) -> None:
+    fd = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+class StreamFile(_AppendFile):
+    """Standard output of an attempt, byte for byte; knows the SHA-256 digest and the length of the whole file.
+
+    A file that has bytes already is continued: they count in digest and length, and a torn last line is ended first.
+    """
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path)
+        self._hash = hashlib.sha256()
+        self.size = 0
+        last = b"\n"
+        for block in self._blocks():
+            self._hash.update(block)
+            self.size += len(block)
+            last = block[-1:]
+        if last != b"\n":
+            self.write(b"\n")
+
+    def _blocks(self) -> Iterator[bytes]:
+        while block := os.pread(self._fd, _BLOCK, self.size):
+            yield block
+
+    def write(self, data: bytes) -> None:
+        """Append bytes; they are in the file when this returns. Raises StoreError."""
+        self._append(data)
+        self._hash.update(data)
+        self.size += len(data)
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 digest of the file's bytes, in hexadecimal."""
+        return self._hash.hexdigest()
+
+
+class BoundedFile(_AppendFile):
+    """Standard error of an attempt: the first bytes as they come, the last ones at the end, a note between them.
+
+    Not made durable: it helps a person to see why an attempt failed and proves nothing.
+    """
+
+    durable = False
+
+    def __init__(self, path: str, keep: int = KEEP_STDERR) -> None:
+        super().__init__(path)
+        self._keep = keep
+        self._head = keep
+        self._tail = bytearray()
+        self._dropped = 0
+
+    def write(self, data: bytes) -> None:
+        """Keep bytes within the bounds. Raises StoreError."""
+        first = data[: self._head]
+        if first:
+            self._append(first)
+            self._head -= len(first)
+        self._tail += data[len(first) :]
+        if len(self._tail) > 2 * self._keep:
+            self._trim()
+
+    def _trim(self) -> None:
+        excess = len(self._tail) - self._keep
+        if excess > 0:
+            del self._tail[:excess]
+            self._dropped += excess
+
+    def close(self) -> None:
+        """Write the last bytes and close. Raises StoreError."""
+        try:
+            self._trim()
+            if self._fd >= 0 and self._dropped:
+                self._append(f"\n[{self._dropped} bytes left out]\n".encode())
+            if self._fd >= 0 and self._tail:
+                self._append(self._tail)
+        finally:
+            self._tail.clear()
+            self._dropped = 0
+            super().close()
+
+
+class LineSplitter:
+    """Cuts a stream of chunks into lines without their newline; the last line needs none.
+
+    Memory stays within one line of `limit` bytes and one chunk: of a longer line only the length is reported.
+    """
+
+    def __init__(self, on_line: Callable[[bytes], None], on_long: Callable[[int], None], limit: int = MAX_LINE) -> None:
+        self._on_line = on_line
+        self._on_long = on_long
+        self._limit = limit
+        self._start = bytearray()
+        self._length = 0
+
+    def feed(self, chunk: bytes) -> None:
+        """Take the next bytes and report every line they complete."""
+        *complete, rest = chunk.split(b"\n")
+        for part in complete:
+            self._end(part)
+        self._length += len(rest)
+        if self._length > self._limit:
+            self._start.clear()
+        else:
+            self._start += rest
+
+    def finish(self) -> None:
+        """Report what stands after the last newline, if anything."""
+        self._end(b"")
+
+    def _end(self, part: bytes) -> None:
+        length = self._length + len(part)
+        self._length = 0
+        start, self._start = self._start, bytearray()
+        if length > self._limit:
+            self._on_long(length)
+        elif length:
+            self._on_line(bytes(start + part) if start else part)

@@ -65,8 +65,10 @@ def _command(name: str, summary: str) -> Callable[..., int]:
 
 
 approve_command = _command(
-    "approve", "Approve what the current stage left. The approval is bound to the artifact and, where the stage writes the project, to its tree: change either and it is void."
-)  # fmt: skip
+    "approve",
+    "Approve what the current stage left. The approval is bound to the artifact and, where the stage writes the "
+    "project, to its tree: change either and it is void.",
+)
 reject_command = _command("reject", "Reject what the current stage left; the run stays in the stage.")
 redo_command = _command("redo", "Reject with feedback and have another attempt made that carries it.")
 

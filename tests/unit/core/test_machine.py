@@ -1,0 +1,372 @@
+"""Random runs of random workflows: whatever is asked, in whatever order, what the engine promises holds.
+
+Each run is driven by honest work, by careless and dishonest work, and by commands drawn at random. After every step
+the promises are looked at; at the end of all examples it is counted whether the runs came through what matters.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+from msgspec.structs import replace
+
+from counts import count
+from stagent.core import commands as cmd
+from stagent.core import events as ev
+from stagent.core.canonical import encode
+from stagent.core.frontmatter import Malformed, epoch_of, parse
+from stagent.core.reducer import fold
+from stagent.core.refusals import Refusal
+from stagent.core.state import State
+from stagent.core.verify.folder import validate
+from stagent.testing import strategies
+from unit.core.world import ENGINE, PERSON, RUNNER, SESSION, World, text
+
+SEEN: Counter[str] = Counter()
+WANTED = (
+    "loop",
+    "cap",
+    "stale approval",
+    "redo",
+    "take-over",
+    "terminal complete",
+    "terminal escalated",
+    "terminal cancelled",
+    "gate approved",
+    "human choice",
+    "check passed",
+    "check failed",
+    "check wrote",
+    "review",
+    "command",
+    "given up",
+    "blocked",
+    "refused driver",
+)
+
+
+class Runs(RuleBasedStateMachine):
+    """One random run."""
+
+    world: World
+
+    @initialize(files=strategies.folders(), holder=st.sampled_from([SESSION, RUNNER]))
+    def start(self, files: dict[str, bytes], holder: ev.Holder) -> None:
+        workflow, _ = validate(files)
+        assert workflow is not None
+        self.world = World(workflow, holder=holder)
+        self.looked = 0
+        self.epoch = 1
+        self.ended: State | None = None
+
+    # ------------------------------------------------------------------------------------------- what is done
+
+    def put(self, command: cmd.Command, caller: cmd.Caller | None = None, **given: Any) -> Any:
+        before = self.world.now
+        answer = self.world.do(command, caller, **given)
+        if isinstance(answer, Refusal):
+            assert self.world.now == before
+            assert answer.remedy
+            assert answer.remedy in answer.message
+            if answer.code == "gate.stale":
+                SEEN["stale approval"] += 1
+            if answer.code.startswith("lease."):
+                SEEN["refused driver"] += 1
+        else:
+            assert answer
+            if isinstance(command, cmd.Advance):
+                self.judge(before, answer)
+        return answer
+
+    def advance(self, outcome: str = "pass", writes: dict[str, str] | None = None) -> Any:
+        for _ in range(20):
+            answer = self.put(cmd.Advance())
+            if isinstance(answer, Refusal) or any(isinstance(event, ev.Transitioned) for event in answer):
+                return answer
+            if isinstance(answer[-1], ev.CheckStarted):
+                SEEN["check wrote"] += bool(writes)
+                self.world.end_check(outcome, writes)
+                writes = None
+        raise AssertionError(f"advance never came to an end: {answer}")
+
+    @property
+    def live(self) -> bool:
+        return hasattr(self, "world") and self.world.now.live
+
+    @precondition(lambda self: self.live)
+    @rule(data=st.data(), decision=st.sampled_from(["approve"] * 4 + ["reject", "redo"]), passes=st.integers(0, 4))
+    def proceed(self, data: st.DataObject, decision: str, passes: int) -> None:
+        """Honest work: the right one writes, checks are run, a person decides, the holder advances."""
+        world, stage = self.world, self.world.stage
+        result = data.draw(st.sampled_from(sorted(stage.transitions)))
+        if world.now.attempt_open:
+            self.finish()
+        if stage.kind == "human":
+            self.advance()
+            world.person("answer", result)
+            SEEN["human choice"] += 1
+        world.work(result, body=f"body {world.marks}", agent=f"agent-{world.marks}")
+        world.checker_alive = False
+        answer = self.advance("pass" if passes else "fail")
+        if isinstance(answer, Refusal) and answer.code in ("gate.waiting", "gate.stale"):
+            world.person(decision)
+            SEEN["redo"] += decision == "redo"
+            self.advance()
+
+    @precondition(lambda self: self.live)
+    @rule(data=st.data())
+    def write(self, data: st.DataObject) -> None:
+        """Somebody writes something where the artifact belongs."""
+        world = self.world
+        read = parse(data.draw(strategies.artifacts(world.stage, world.now.epoch)))
+        if isinstance(read, Malformed):
+            world.write("", epoch=None, problem=read.reason)
+        else:
+            world.write(
+                read.fields.get("result", ""), epoch=epoch_of(read.fields), body=f"b{data.draw(st.integers(0, 2))}"
+            )
+
+    @rule(name=st.sampled_from(["src/a", "src/b", "tests/t", "docs/d"]), value=st.sampled_from(["1", "2", None]))
+    def change_the_project(self, name: str, value: str | None) -> None:
+        if value is None:
+            self.world.project.pop(name, None)
+        else:
+            self.world.project[name] = value
+
+    @precondition(lambda self: self.live)
+    @rule(
+        outcome=st.sampled_from(["pass", "pass", "fail", "timeout", "error", "protected", "abandoned"]),
+        wrote=st.booleans(),
+    )
+    def try_to_advance(self, outcome: str, wrote: bool) -> None:
+        self.advance(outcome, {"build/log": str(self.world.marks)} if wrote else None)
+
+    @precondition(lambda self: self.live)
+    @rule()
+    def leave_a_check_running(self) -> None:
+        self.put(cmd.Advance())
+        self.world.checker_alive = any(check.outcome == "running" for check in self.world.now.checks.values())
+
+    @precondition(lambda self: self.live and self.world.checker_alive)
+    @rule(outcome=st.sampled_from(["pass", "fail"]))
+    def end_the_check(self, outcome: str) -> None:
+        if any(check.outcome == "running" for check in self.world.now.checks.values()):
+            self.world.end_check(outcome)
+
+    @precondition(lambda self: self.live and self.world.stage.gate is not None)
+    @rule(data=st.data())
+    def approve_and_change(self, data: st.DataObject) -> None:
+        """An approval, and then not quite what was approved."""
+        world = self.world
+        if world.now.attempt_open:
+            self.finish()
+        result = data.draw(st.sampled_from(sorted(world.stage.transitions)))
+        world.work(result, body="shown")
+        world.person("approve")
+        what = data.draw(st.sampled_from(["body", "tree", "result"]))
+        if what == "tree":
+            world.project["src/a"] = str(world.marks)
+        else:
+            world.work(
+                result if what == "body" else data.draw(st.sampled_from(sorted(world.stage.transitions))),
+                body="other" if what == "body" else "shown",
+            )
+        self.advance()
+
+    @rule(decision=st.sampled_from(["approve", "reject", "redo"]), caller=st.sampled_from([PERSON, ENGINE, None]))
+    def decide_the_gate(self, decision: str, caller: cmd.Caller | None) -> None:
+        command = cmd.DecideGate(decision=decision, channel="terminal")
+        answer = self.put(command, caller)
+        SEEN["redo"] += decision == "redo" and not isinstance(answer, Refusal)
+        if caller is None:
+            assert isinstance(answer, Refusal)
+
+    @precondition(lambda self: self.live and not self.world.now.attempt_open)
+    @rule()
+    def begin(self) -> None:
+        state = self.world.now
+        begun = ev.AttemptStarted(stage=state.stage, epoch=state.epoch, number=state.attempt + 1, backend="scripted")
+        self.put(cmd.BeginAttempt(event=begun))
+
+    @precondition(lambda self: self.live and self.world.now.attempt_open)
+    @rule()
+    def finish(self) -> None:
+        state = self.world.now
+        ended = ev.AttemptEnded(stage=state.stage, epoch=state.epoch, number=state.attempt, outcome="ok")
+        self.put(cmd.EndAttempt(event=ended), ENGINE)
+
+    @rule(caller=st.sampled_from([None, PERSON]))
+    def interrupt(self, caller: cmd.Caller | None) -> None:
+        self.put(cmd.Interrupt(reason=text("why")), caller)
+
+    @rule(holder=st.sampled_from([SESSION, RUNNER]), person=st.booleans(), alive=st.sampled_from([True, False, None]))
+    def resume(self, holder: ev.Holder, person: bool, alive: bool | None) -> None:
+        fence = self.world.now.fence
+        command = cmd.Resume(holder=replace(holder, pid=100 + fence), take_over=person)
+        answer = self.put(command, PERSON if person else None, holder_alive=alive)
+        if not isinstance(answer, Refusal):
+            assert self.world.now.fence == fence + 1
+
+    @precondition(lambda self: hasattr(self, "world") and not self.world.now.live)
+    @rule(holder=st.sampled_from([SESSION, RUNNER]))
+    def go_on(self, holder: ev.Holder) -> None:
+        self.put(cmd.Resume(holder=holder))
+
+    @precondition(lambda self: self.live)
+    @rule(failed=st.booleans())
+    def give_up(self, failed: bool) -> None:
+        if failed:
+            self.put(cmd.Refuse(code="artifact.missing"))
+        before = self.world.now
+        answer = self.put(cmd.GiveUp(by="agent", text=text("why")))
+        assert isinstance(answer, Refusal) or before.refused > 0
+
+    @precondition(lambda self: hasattr(self, "world") and self.world.now.seq > 40)
+    @rule()
+    def cancel(self) -> None:
+        self.put(cmd.Cancel(), PERSON)
+
+    @rule(data=st.data())
+    def anything(self, data: st.DataObject) -> None:
+        """Anybody asks anything."""
+        world = self.world
+        caller = data.draw(strategies.callers())
+        command = data.draw(strategies.commands(world.workflow))
+        if isinstance(command, cmd.Cancel) and caller.kind == "person" and world.now.seq < 60:
+            return
+        alive = data.draw(st.sampled_from([True, False, None]))
+        answer = self.put(command, caller, holder_alive=alive, foreign_writer=data.draw(st.sampled_from([None, "x"])))
+        if isinstance(command, cmd.Cancel) and not isinstance(answer, Refusal):
+            assert caller.kind == "person"
+        if isinstance(command, cmd.DecideGate) and not isinstance(answer, Refusal):
+            assert command.channel == "policy" or caller.kind in ("person", "engine")
+
+    # -------------------------------------------------------------------------------------------- what holds
+
+    def judge(self, before: State, answer: list[Any]) -> None:
+        """An advance that was accepted had all it needs, for exactly what lay there."""
+        moved = [event for event in answer if isinstance(event, ev.Transitioned)]
+        assert len(moved) <= 1
+        if not moved:
+            return
+        world, stage, found = self.world, self.world.workflow.stages[before.stage], before.artifact
+        tree = world.tree
+        assert found is not None
+        assert moved[0].epoch == before.epoch + 1
+        assert moved[0].source == before.stage
+        assert (found.epoch, found.result, found.digest) == (before.epoch, moved[0].result, moved[0].digest)
+        assert moved[0].target == stage.transitions[found.result] or moved[0].cause == "cap"
+        assert not before.attempt_open
+        for check in stage.checks_for(found.result):
+            passed = before.checks[check.name]
+            assert (passed.outcome, passed.artifact, passed.tree) == ("pass", found.digest, tree)
+            SEEN["check passed"] += 1
+        if stage.gate is not None and stage.kind != "human" and stage.gate.explicit and stage.gate.guards(found.result):
+            gate = before.gate
+            assert gate is not None
+            assert (gate.decision, gate.body, gate.choice) == ("approve", found.body, found.result)
+            assert gate.tree == (tree if stage.writes_project else None)
+            SEEN["gate approved"] += 1
+        if stage.kind == "human":
+            assert before.gate is not None
+            assert (before.gate.decision, before.gate.choice) == ("answer", found.result)
+        if stage.kind == "review":
+            judged = [before.accepted.get(item.key) for item in stage.inputs if item.source == "stage"]
+            assert all(item is None or item.producer != found.producer for item in judged)
+            SEEN["review"] += 1
+        if stage.kind == "command":
+            assert found.producer.kind == "engine"
+            SEEN["command"] += 1
+        if stage.bound_tree:
+            assert world.changed(before.tree_ref, outside=stage.writes) == ()
+        target = world.workflow.stages.get(moved[0].target)
+        for item in target.required if target is not None else ():
+            if item.source == "stage":
+                assert world.now.accepted[item.key].digest == world.files[item.key]
+        SEEN["loop"] += moved[0].target in {before.stage, *before.accepted}
+        SEEN["cap"] += moved[0].cause == "cap"
+
+    @invariant()
+    def replaying_the_log_gives_the_live_state(self) -> None:
+        if hasattr(self, "world"):
+            folded = fold(self.world.log)
+            assert folded == self.world.now
+            assert encode(folded) == encode(self.world.now)
+
+    @invariant()
+    def the_epoch_rises_by_one_at_each_transition_and_never_falls(self) -> None:
+        if not hasattr(self, "world"):
+            return
+        for event in self.world.events[self.looked :]:
+            kind = type(event)
+            if kind is ev.Transitioned or (
+                kind is ev.Terminal and event.terminal == "cancelled" and event.epoch > self.epoch
+            ):
+                assert event.epoch == self.epoch + 1
+                self.epoch = event.epoch
+            elif hasattr(event, "epoch"):
+                assert event.epoch == self.epoch
+            self.note(event)
+        self.looked = len(self.world.log)
+        assert self.world.now.epoch == self.epoch
+
+    def note(self, event: Any) -> None:
+        match event:
+            case ev.Terminal():
+                SEEN[f"terminal {event.terminal}"] += 1
+                assert event.success == (event.terminal == "complete")
+            case ev.TakenOver():
+                SEEN["take-over"] += 1
+            case ev.CheckEnded(outcome="fail"):
+                SEEN["check failed"] += 1
+            case ev.Escalated():
+                SEEN["given up"] += 1
+            case ev.Blocked():
+                SEEN["blocked"] += 1
+
+    @invariant()
+    def the_end_is_the_end(self) -> None:
+        if not hasattr(self, "world"):
+            return
+        if self.ended is not None:
+            assert self.world.now == self.ended
+        if self.world.now.ended:
+            self.ended = self.world.now
+            assert self.world.now.lease is None
+            assert self.world.workflow.is_terminal(self.world.now.terminal or "")
+
+    @invariant()
+    def only_a_live_run_has_a_holder(self) -> None:
+        if hasattr(self, "world"):
+            assert (self.world.now.lease is not None) == self.world.now.live
+
+
+def test_what_the_engine_promises_holds_in_random_runs() -> None:
+    SEEN.clear()
+    run_state_machine_as_test(
+        Runs, settings=settings(max_examples=max(count("hypothesis_examples"), 60), stateful_step_count=40)
+    )
+    missing = [name for name in WANTED if not SEEN[name]]
+    assert missing == [], dict(SEEN)
+
+
+@given(strategies.folders(), st.data())
+def test_commands_in_sequence_are_answered(files: dict[str, bytes], data: st.DataObject) -> None:
+    workflow, _ = validate(files)
+    assert workflow is not None
+    world = World(workflow)
+    for caller, command in data.draw(strategies.command_sequences(workflow)):
+        answer = world.do(command, caller)
+        assert answer.remedy if isinstance(answer, Refusal) else answer
+    assert fold(world.log) == world.now

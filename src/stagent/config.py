@@ -9,6 +9,7 @@ import msgspec
 import platformdirs
 
 from stagent.errors import StoreError, UsageError
+from stagent.failpoints import hit
 
 
 class Setting(msgspec.Struct, frozen=True):
@@ -128,8 +129,11 @@ def change(home: DataHome, name: str, text: str | None) -> None:
         values[name] = _valid(setting, text, "config")
     home.ensure()
     fresh = home.settings.with_suffix(".json.new")
+    hit("config.write.before")
     fresh.write_bytes(msgspec.json.format(msgspec.json.encode(values), indent=2) + b"\n")
+    hit("config.rename.before")
     fresh.replace(home.settings)
+    hit("config.rename.after")
 
 
 def _valid(setting: Setting, text: str, where: str) -> str:

@@ -18,6 +18,7 @@ from stagent.core.state import State
 from stagent.engine import setup
 from stagent.engine.service import RunService
 from stagent.errors import RefusedError
+from stagent.failpoints import hit
 
 
 @click.command(name="interrupt")
@@ -160,7 +161,9 @@ def cancel_command(selector: Selector, hard: bool, as_json: bool) -> int:
             return output.refused(answer, as_json_too=as_json)
         _stop_agents(state)
         if hard:
+            hit("cancel.remove.before")
             shutil.rmtree(chosen.service.folder(answer).path, ignore_errors=True)
+            hit("cancel.remove.after")
         else:
             setup.archive(chosen.service.root, answer.folder, "-cancelled")
         _say(answer, as_json, f"{chosen.run} is cancelled. Log head: {answer.head}")

@@ -42,11 +42,15 @@ def advance(workflow: Workflow, state: State, caller: Caller, command: Advance, 
     if isinstance(producer, Refusal):
         return producer
     recorded = Recorded(found.digest, found.body, found.result, state.epoch, producer)
+    first = _record(state, stage, recorded, found)
     for rule in _RULES:
         answer = rule(workflow, state, stage, recorded, evidence)
+        if isinstance(answer, Refusal):
+            # What was read is recorded even when it is not enough; asked again, the answer is the refusal.
+            return first or answer
         if answer is not None:
-            return answer
-    return _transition(workflow, state, stage, recorded, evidence)
+            return first + answer
+    return first + _transition(workflow, state, stage, recorded, evidence)
 
 
 def holds(state: State, caller: Caller) -> Refusal | None:
@@ -190,10 +194,9 @@ def _front(state: State, stage: Stage, found: Found) -> Refusal | None:
     return None
 
 
-def _record(workflow: Workflow, state: State, stage: Stage, recorded: Recorded, evidence: Evidence) -> Answer | None:
-    found = evidence.artifact
-    if recorded == state.artifact or found is None:
-        return None
+def _record(state: State, stage: Stage, recorded: Recorded, found: Found) -> list[ev.Event]:
+    if recorded == state.artifact:
+        return []
     return [
         ev.ArtifactRecorded(
             stage=stage.name,
@@ -311,7 +314,7 @@ def _gate(workflow: Workflow, state: State, stage: Stage, recorded: Recorded, ev
 
 
 Rule = Callable[[Workflow, State, Stage, Recorded, Evidence], Answer | None]
-_RULES: tuple[Rule, ...] = (_record, _tree, _checks, _gate, supplied)
+_RULES: tuple[Rule, ...] = (_tree, _checks, _gate, supplied)
 
 
 def _transition(

@@ -15,7 +15,7 @@ from stagent.core.canonical import digest, encode
 VERSION = 1
 
 
-class Holder(msgspec.Struct, frozen=True, kw_only=True):
+class Holder(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Who drives a run, bound to one process on one host: an agent session with hooks, a runner, or any other caller.
 
     `started` is the process's start time as the operating system tells it, so that a recycled pid is not taken for it.
@@ -43,7 +43,7 @@ class FileMark(msgspec.Struct, frozen=True):
     ino: int
 
 
-class Data(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
+class Data(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", omit_defaults=True):
     """The payload of an event; each kind below is one type, named by its tag."""
 
 

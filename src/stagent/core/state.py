@@ -28,7 +28,7 @@ class Recorded(msgspec.Struct, frozen=True):
     producer: Producer
 
 
-class CheckState(msgspec.Struct, frozen=True, kw_only=True):
+class CheckState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The latest run of one check: what it looked at and what it gave. `running` until it ended."""
 
     artifact: str
@@ -42,7 +42,7 @@ class CheckState(msgspec.Struct, frozen=True, kw_only=True):
     at: int = 0
 
 
-class GateState(msgspec.Struct, frozen=True, kw_only=True):
+class GateState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The gate of the current stage: what was shown, and what a person decided about it."""
 
     body: str
@@ -56,7 +56,7 @@ class GateState(msgspec.Struct, frozen=True, kw_only=True):
     anchor: str = ""
 
 
-class Agent(msgspec.Struct, frozen=True, kw_only=True):
+class Agent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A sub-agent or process that works on the current stage in this epoch."""
 
     id: str
@@ -66,7 +66,7 @@ class Agent(msgspec.Struct, frozen=True, kw_only=True):
     digest: str | None = None
 
 
-class State(msgspec.Struct, frozen=True, kw_only=True):
+class State(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Where a run stands.
 
     `tree_ref` is the tree the current stage is compared with; `protect_ref` the tree protected files are compared

@@ -92,12 +92,13 @@ class Pinned:
     def __init__(self, store: Store) -> None:
         self._store = store
         self.workflow = lru_cache(maxsize=32)(self._workflow)
+        self.file = lru_cache(maxsize=256)(self._file)
 
     def manifest(self, pinned: str) -> dict[str, str]:
         """Return the file digests of a pinned workflow by name."""
         return msgspec.json.decode(self._blob(pinned), type=dict[str, str])
 
-    def file(self, pinned: str, name: str) -> bytes:
+    def _file(self, pinned: str, name: str) -> bytes:
         """Return one file of a pinned workflow; empty when it has no such file."""
         found = self.manifest(pinned).get(name)
         return self._blob(found) if found else b""

@@ -23,7 +23,7 @@ class Journal:
     def __init__(self, store: Store, clock: Callable[[], int]) -> None:
         self.store = store
         self.clock = clock
-        self._known: dict[str, State] = {}
+        self._known: dict[str, tuple[State, int]] = {}
 
     def load(self, run: str) -> tuple[State, int]:
         """Return the state after the last event, and how far the spool is folded (bytes).
@@ -31,17 +31,17 @@ class Journal:
         Raises NotFoundError for an unknown run, StoreError for a checkpoint another version wrote.
         """
         checkpoint = self.store.checkpoint(run)
-        state = self._known.get(run)
-        if state is None or state.head != checkpoint.head:
-            state = self._decode(run, checkpoint)
-            self._known[run] = state
-        return state, checkpoint.spool_offset
+        known = self._known.get(run)
+        fresh = known is None or known[0].head != checkpoint.head
+        state = self._decode(run, checkpoint) if known is None or fresh else known[0]
+        self._known[run] = state, checkpoint.spool_offset
+        return self._known[run]
 
     def begin(self, run: str, events: Sequence[Event], actor: str, blobs: Mapping[str, bytes]) -> State:
         """Create a run with its first events."""
         state, records = self._chain(None, run, events, actor)
         self.store.create(run, records, _checkpoint(state, 0), blobs)
-        self._known[run] = state
+        self._known[run] = state, 0
         return state
 
     def append(
@@ -50,12 +50,16 @@ class Journal:
         events: Sequence[Event],
         actor: str,
         blobs: Mapping[str, bytes],
-        spool_offset: int,
+        spool_offset: int | None = None,
     ) -> State:
-        """Append events after `state`. Raises ConflictError when another writer was first."""
+        """Append events after `state`. Raises ConflictError when another writer was first.
+
+        `spool_offset` moves how far the spool is folded; a store never lets it go back.
+        """
+        offset = self._known[state.run][1] if spool_offset is None else spool_offset
         fresh, records = self._chain(state, state.run, events, actor)
-        self.store.append(state.run, state.seq, records, _checkpoint(fresh, spool_offset), blobs)
-        self._known[state.run] = fresh
+        self.store.append(state.run, state.seq, records, _checkpoint(fresh, offset), blobs)
+        self._known[state.run] = fresh, offset
         return fresh
 
     def refold(self, run: str) -> State:

@@ -47,6 +47,7 @@ from stagent.engine.process import run as run_command
 from stagent.engine.projections.publish import Publisher
 from stagent.engine.report import final_report
 from stagent.errors import ConflictError, RefusedError
+from stagent.failpoints import hit
 
 Progress = Callable[[str, float], None]
 _TURNS = 10_000
@@ -217,8 +218,7 @@ class RunService:
     # -- inside ----------------------------------------------------------------------------------------------
 
     def _append(self, state: State, events: list[Event], actor: str, blobs: Mapping[str, bytes]) -> State:
-        _, offset = self.journal.load(state.run)
-        fresh = self.journal.append(state, events, actor, blobs, offset)
+        fresh = self.journal.append(state, events, actor, blobs)
         self.publisher.after(fresh, events)
         for listener in self.listeners:
             listener()
@@ -367,18 +367,26 @@ class RunService:
         return parts + (f"\n\n{self.text(feedback)}" if isinstance(feedback, str) else "")
 
     def _fold_spool(self, state: State, offset: int) -> State:
+        if state.mode != "session" or not self._hooked(state):
+            return state
         path = self.home.spool(state.run)
         lines, end, torn = spool.read(path, offset)
         if end == offset:
             return state
         if torn:
+            hit("spool.aside.before")
             with open(path.with_suffix(".torn"), "ab") as aside:
                 aside.writelines(torn)
+            hit("spool.aside.after")
         for line, behind in lines:
             state = self._fold_line(state, line, behind)
         if lines and lines[-1][1] == end:
             return state
         return self._move_offset(state, end)
+
+    def _hooked(self, state: State) -> bool:
+        """Whether hooks may have written to the run's spool: only those of an agent session do."""
+        return state.lease is None or state.lease.holder.kind == "session"
 
     def _fold_line(self, state: State, line: spool.Line, behind: int) -> State:
         workflow = self.workflow(state)

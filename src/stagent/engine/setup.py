@@ -23,6 +23,7 @@ from stagent.engine.folder import NAME, RunFolder
 from stagent.engine.process import run as run_command
 from stagent.engine.service import RunService
 from stagent.errors import RefusedError, UsageError
+from stagent.failpoints import hit
 
 RUN_FILE_LIMIT = 1024 * 1024
 """The largest run file an init command may make (bytes)."""
@@ -129,6 +130,8 @@ def archive(root: Path, folder: str, suffix: str = "") -> Path | None:
     for number in range(1, 1000):
         place = base if number == 1 else base.with_name(f"{base.name}-{number}")
         if not place.exists():
+            hit("archive.move.before")
             shutil.move(old, place)
+            hit("archive.move.after")
             return place
     raise UsageError("archive.full", "too many archives of one second", where=str(base), remedy="Try again.")

@@ -135,7 +135,6 @@ class Runner:
                 raise RefusedError(answer.code, answer.what, where=answer.where, remedy=answer.remedy)
             hit("runner.attempt_logged")
 
-        hit("runner.spawn.before")
         outcome = self.supervisor.run(spec, launch, on_event=self.hooks.on_agent, on_started=begun)
         hit("runner.attempt_over")
         self._ended(state, spec, outcome)

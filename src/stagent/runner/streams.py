@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 
 from stagent.errors import StoreError
+from stagent.failpoints import hit
 
 MAX_LINE = 64 * 1024 * 1024
 """Longest line, in bytes, that is parsed; a longer one is kept in the stream and not parsed."""
@@ -38,7 +39,9 @@ class _AppendFile:
         try:
             Path(path).parent.mkdir(parents=True, exist_ok=True)
             self._new = not Path(path).exists()
+            hit("stream.open.before")
             self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            hit("stream.open.after")
         except OSError as error:
             raise _unwritable(path, error) from error
 
@@ -52,11 +55,13 @@ class _AppendFile:
 
     def _append(self, data: bytes | bytearray) -> None:
         rest = memoryview(data)
+        hit("stream.write.before")
         try:
             while rest:
                 rest = rest[os.write(self._fd, rest) :]
         except OSError as error:
             raise _unwritable(self.path, error) from error
+        hit("stream.write.after")
 
     def close(self) -> None:
         """Make the file and its name durable where that is wanted and close it; closing again does nothing.
@@ -68,7 +73,9 @@ class _AppendFile:
         fd, self._fd = self._fd, -1
         try:
             if self.durable:
+                hit("stream.sync.before")
                 os.fsync(fd)
+                hit("stream.sync.after")
                 if self._new:
                     _sync_folder(Path(self.path).parent)
         except OSError as error:
@@ -80,7 +87,9 @@ class _AppendFile:
 def _sync_folder(folder: Path) -> None:
     fd = os.open(folder, os.O_RDONLY)
     try:
+        hit("stream.name.before")
         os.fsync(fd)
+        hit("stream.name.after")
     finally:
         os.close(fd)
 

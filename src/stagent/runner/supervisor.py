@@ -20,6 +20,7 @@ from typing import IO
 
 from stagent import processes
 from stagent.core.ports import AgentBackend, AgentEvent, AttemptSpec, Launch, Outcome
+from stagent.failpoints import hit
 from stagent.runner.ledger import Ledger
 from stagent.runner.reaper import Reaper, has_exited, signal_group
 from stagent.runner.streams import BoundedFile, LineSplitter, StreamFile
@@ -171,7 +172,8 @@ def _start(spec: AttemptSpec, launch: Launch) -> subprocess.Popen[bytes]:
     if not launch.argv:
         raise ValueError("there is nothing to run")
     environment: Mapping[str, str] = {**launch.env, **attempt_environment(spec)}
-    return subprocess.Popen(
+    hit("runner.spawn.before")
+    process = subprocess.Popen(
         list(launch.argv),
         env=environment,
         cwd=spec.workdir,
@@ -181,6 +183,8 @@ def _start(spec: AttemptSpec, launch: Launch) -> subprocess.Popen[bytes]:
         bufsize=0,
         start_new_session=True,
     )
+    hit("runner.spawn.after")
+    return process
 
 
 def _unstartable(launch: Launch, error: OSError | ValueError, output: StreamFile) -> Outcome:

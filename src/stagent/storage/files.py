@@ -59,18 +59,22 @@ def translated(where: str) -> Iterator[None]:
 
 def sync(descriptor: int) -> None:
     """Make what was written to a descriptor survive a power cut."""
+    hit("disk.flush.before")
     if sys.platform == "darwin":
         # There fsync leaves the data in the drive's cache; only this reaches the medium.
         fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
     else:
         os.fsync(descriptor)
+    hit("disk.flush.after")
 
 
 def sync_folder(folder: Path) -> None:
     """Make the names in a folder survive a power cut."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
+        hit("disk.name.before")
         os.fsync(descriptor)
+        hit("disk.name.after")
     finally:
         os.close(descriptor)
 
@@ -89,7 +93,9 @@ def create_private(path: Path) -> None:
     """Create an empty file that only the user may read, with its folders; a file that is there stays as it is."""
     if not path.exists():
         make_folder(path.parent)
+        hit("disk.create.before")
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        hit("disk.create.after")
 
 
 class BlobFiles:

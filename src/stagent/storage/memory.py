@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 
+import msgspec
+
 from stagent.core.ports import BlobGone, Checkpoint, Record, RunRow
 from stagent.errors import StoreError
 from stagent.storage import rules
@@ -53,7 +55,9 @@ class MemoryStore:
             self._keep(run, checkpoint, blobs)
 
     def _keep(self, run: str, checkpoint: Checkpoint, blobs: Mapping[str, bytes]) -> None:
-        self._checkpoints[run] = checkpoint
+        known = self._checkpoints.get(run)
+        offset = max(checkpoint.spool_offset, known.spool_offset if known else 0)
+        self._checkpoints[run] = msgspec.structs.replace(checkpoint, spool_offset=offset)
         for digest, data in blobs.items():
             self._blobs.setdefault(digest, bytes(data))
 

@@ -88,7 +88,7 @@ class SqlStore:
         rules.check_batch(run, expected_seq, records, checkpoint)
         staged = self._stage(blobs) if blobs else []
         with self._driver.transaction() as tx:
-            if not tx.execute(_SQL["move_checkpoint"], (*_columns(checkpoint), run, expected_seq)):
+            if not tx.execute(_SQL["move_checkpoint"], (*_moved(checkpoint), run, expected_seq)):
                 raise _why_not(tx, run, expected_seq)
             useless = _write(tx, run, records, staged)
         self._drop(useless)
@@ -203,6 +203,11 @@ class SqlStore:
 
 def _columns(checkpoint: Checkpoint) -> Row:
     return checkpoint.seq, checkpoint.head, checkpoint.spool_offset, checkpoint.state
+
+
+def _moved(checkpoint: Checkpoint) -> Row:
+    offset = checkpoint.spool_offset
+    return checkpoint.seq, checkpoint.head, offset, offset, checkpoint.state
 
 
 def _why_not(tx: Transaction, run: str, expected: int) -> Exception:

@@ -42,7 +42,7 @@ def documents(draw: st.DrawFn, max_stages: int = 4, original: bool | None = None
     document: Document = {
         "initial_stage": names[0],
         "terminal_stages": terminals,
-        "max_epoch": draw(st.integers(min_value=3, max_value=9)),
+        "max_epoch": draw(st.integers(min_value=3, max_value=6)),
         "run_files": {"baseline": {"init": "git rev-parse HEAD"}} if draw(st.booleans()) else {},
         "stages": {},
     }
@@ -102,9 +102,9 @@ def _rules(draw: st.DrawFn, kind: str, transitions: Document) -> Document:
         rules["gate"] = {"type": "require_approval", "unattended": draw(st.booleans())}
     if draw(st.booleans()):
         names = draw(st.lists(st.sampled_from(["tests", "lint"]), unique=True, min_size=1))
-        rules["checks"] = [
-            {"name": name, "run": f"make {name}", "for": [draw(st.sampled_from(results))]} for name in names
-        ]
+        rules["checks"] = [{"name": name, "run": f"make {name}"} for name in names]
+        if draw(st.booleans()):
+            rules["checks"][-1]["for"] = [draw(st.sampled_from(results))]
         if draw(st.booleans()):
             rules["checks"][0]["protect"] = [GLOBS[1]]
     if draw(st.booleans()):

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from stagent.errors import WorkspaceError
+from stagent.failpoints import hit
 
 TIMEOUT = 600.0
 """Seconds one git process may take before it is killed."""
@@ -51,6 +52,7 @@ class Git:
 
     def __call__(self, *args: str, stdin: bytes = b"") -> Result:
         """Run `git ARGS` and return how it ended. Raises WorkspaceError when it cannot be run or takes too long."""
+        hit("git.spawn.before")
         try:
             done = subprocess.run(
                 ["git", *self.options, *args],
@@ -78,6 +80,7 @@ class Git:
                 where=printable(self.cwd),
                 remedy="Check that the folder can be entered and that `git --version` works there.",
             ) from cause
+        hit("git.spawn.after")
         return Result(done.returncode, done.stdout, done.stderr.decode("utf-8", "backslashreplace"))
 
     def must(self, *args: str, stdin: bytes = b"") -> bytes:

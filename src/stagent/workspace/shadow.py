@@ -21,6 +21,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from stagent.errors import WorkspaceError
+from stagent.failpoints import hit
 from stagent.workspace import index as indexes
 from stagent.workspace.git import Git, Result, failure, names, pathspecs, printable, scrubbed
 
@@ -139,7 +140,9 @@ class Shadow:
                     tree, last = None, error
                 if tree is not None:
                     return tree
+                hit("shadow.forget.before")
                 path.unlink(missing_ok=True)
+                hit("shadow.forget.after")
         raise last
 
     def reader(self) -> Git:
@@ -154,7 +157,9 @@ class Shadow:
         """Hold the shadow for one process at a time and yield the lock's descriptor. Raises WorkspaceError."""
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            hit("shadow.lock.before")
             fd = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            hit("shadow.lock.after")
             try:
                 self._wait(fd)
                 self._sweep()
@@ -187,10 +192,12 @@ class Shadow:
     def _sweep(self) -> None:
         """Remove what a killed process left; whoever holds the lock is the only one at work."""
         packs = self._repo.glob("objects/pack/tmp_*")
+        hit("shadow.sweep.before")
         for path in (*self.folder.glob("*.lock"), *self._repo.glob("*.lock"), *packs):
             path.unlink()
         for path in (self.folder / "repo.new", *self._repo.glob("objects/tmp_objdir-*")):
             shutil.rmtree(path, ignore_errors=True)
+        hit("shadow.sweep.after")
 
     def _create(self, fresh: Settings | None) -> None:
         if self._repo.is_dir():
@@ -200,7 +207,9 @@ class Shadow:
         init = Git(str(self.folder), self._env(git_dir=False))
         init.must("init", "--quiet", "--bare", "--template=", f"--object-format={fresh.object_format}", str(new))
         self._write(fresh, new)
+        hit("shadow.made.before")
         new.rename(self._repo)
+        hit("shadow.made.after")
         _sync(self.folder)
 
     def _write(self, fresh: Settings, repo: Path) -> None:
@@ -219,8 +228,10 @@ class Shadow:
         config = repo / "config"
         if before and config.read_bytes() != fresh.config():
             # Files recorded under other settings must be read again; before the settings, in case we are killed.
+            hit("shadow.reset.before")
             for path in self.folder.glob("index-*"):
                 path.unlink()
+            hit("shadow.reset.after")
         replace_file(config, fresh.config())
 
     def _format(self) -> str | None:
@@ -247,7 +258,9 @@ class Shadow:
         at_top = replace(git, cwd=view.top)
         kept = indexes.load(path, hash_name)
         if kept is None:
+            hit("shadow.forget.before")
             Path(path).unlink(missing_ok=True)
+            hit("shadow.forget.after")
             _add(replace(git, options=(*_OPTIONS, *_ONE_PACK)), view)
         else:
             _forget(at_top, [os.fsdecode(name) for name in indexes.doubtful(kept, view.top)])
@@ -350,19 +363,25 @@ def replace_file(path: Path, data: bytes) -> None:
         if path.read_bytes() == data:
             return
     new = path.with_name(f"{path.name}.new")
+    hit("shadow.write.before")
     with open(new, "wb") as file:
         with contextlib.suppress(FileNotFoundError):
             os.fchmod(file.fileno(), stat.S_IMODE(path.stat().st_mode))
         file.write(data)
         file.flush()
+        hit("shadow.sync.before")
         os.fsync(file.fileno())
+    hit("shadow.rename.before")
     new.rename(path)
+    hit("shadow.rename.after")
     _sync(path.parent)
 
 
 def _sync(folder: Path) -> None:
     fd = os.open(folder, os.O_RDONLY)
     try:
+        hit("shadow.name.before")
         os.fsync(fd)
+        hit("shadow.name.after")
     finally:
         os.close(fd)

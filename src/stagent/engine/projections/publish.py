@@ -11,8 +11,9 @@ from stagent.core.events import Escalated, Event, StageEntered, Terminal
 from stagent.core.ports import BlobGone
 from stagent.core.state import State
 from stagent.engine.flows import Pinned
-from stagent.engine.folder import RunFolder, write
+from stagent.engine.folder import RunFolder, overwrite, write
 from stagent.engine.projections import live, statefile
+from stagent.failpoints import hit
 
 _HEAD = 4096
 
@@ -24,6 +25,8 @@ class Publisher:
         self.pinned = pinned
         self.home = home
         self.root = root
+        self._published: dict[str, str] = {}
+        self._seen: dict[str, tuple[int, int, int]] = {}
 
     def after(self, state: State, events: Sequence[Event]) -> None:
         """Bring the projections to a state that was just committed."""
@@ -39,8 +42,10 @@ class Publisher:
         self._write(state, folder)
 
     def refresh(self, state: State) -> None:
-        """Write what is missing or behind; costs one small read when all is well."""
+        """Write what is missing or behind; costs two small reads when all is well, none after an own write."""
         folder = RunFolder.of(self.root, state)
+        if self._published.get(state.run) == state.head:
+            return
         if state.terminal == "cancelled" or self._current(state, folder):
             # The folder of a cancelled run was archived or removed by whoever cancelled it.
             return
@@ -62,11 +67,20 @@ class Publisher:
         except OSError:
             return False
         mark = f"\nseq: {state.seq}\nhead: {state.head}\n".encode()
-        return mark in head and (state.mode != "session" or state.ended or self._live_current(state))
+        return mark in head and self._live_current(state) and self._instructed(state, folder)
+
+    def _instructed(self, state: State, folder: RunFolder) -> bool:
+        if state.ended:
+            return True
+        text = self.pinned.file(state.workflow, f"{state.stage}.md")
+        try:
+            return not text or folder.instructions(state.stage).read_bytes() == text
+        except OSError:
+            return False
 
     def _live_current(self, state: State) -> bool:
         path = self._live_path(state)
-        if path is None:
+        if path is None or state.ended:
             return True
         try:
             return f'"run":"{state.run}","seq":{state.seq},'.encode() in path.read_bytes()[:_HEAD]
@@ -74,29 +88,41 @@ class Publisher:
             return False
 
     def _enter(self, state: State, folder: RunFolder, stage: str) -> None:
-        old = folder.artifact(stage)
-        if state.stage == stage and old.exists():
+        if state.stage == stage:
             # The engine holds every artifact it accepted; one of an earlier epoch only misleads.
-            old.unlink(missing_ok=True)
+            hit("projection.remove.before")
+            folder.artifact(stage).unlink(missing_ok=True)
+            hit("projection.remove.after")
         self._instructions(state, folder, stage)
 
     def _instructions(self, state: State, folder: RunFolder, stage: str) -> None:
         text = self.pinned.file(state.workflow, f"{stage}.md")
-        path = folder.instructions(stage)
+        path = str(folder.instructions(stage))
         try:
-            same = path.read_bytes() == text
+            # A file that was not touched since it was last compared need not be read again.
+            mark = _mark(path)
+            if self._seen.get(path) == mark:
+                return
+            with open(path, "rb") as file:
+                same = file.read() == text
         except OSError:
             same = False
         if text and not same:
-            write(path, text)
+            write(Path(path), text)
+            mark = _mark(path)
+        if text:
+            self._seen[path] = mark
 
     def _write(self, state: State, folder: RunFolder) -> None:
-        write(folder.state_file, statefile.render(state, str(self.root)))
-        path = self._live_path(state) if state.mode == "session" else None
+        overwrite(folder.state_file, statefile.render(state, str(self.root)))
+        self._published[state.run] = state.head
+        path = self._live_path(state)
         if path is None:
             return
         if state.ended:
+            hit("projection.remove.before")
             path.unlink(missing_ok=True)
+            hit("projection.remove.after")
             return
         workflow = self.pinned.workflow(state.workflow)
         data = live.render(workflow, state, folder, project=str(self.root), home=str(self.home.root))
@@ -104,9 +130,19 @@ class Publisher:
         write(path, data)
 
     def _live_path(self, state: State) -> Path | None:
-        session = state.lease.holder.session if state.lease else state.folder
-        return self.home.live(session) if session and os.sep not in session else None
+        """Where hooks look for the run of a session; None for a run no hook watches."""
+        if state.mode != "session":
+            return None
+        holder = state.lease.holder if state.lease else None
+        if holder is not None and holder.kind != "session":
+            return None
+        return self.home.live((holder.session if holder else None) or state.folder)
 
     def _blob(self, name: str) -> bytes:
         found = self.pinned.blob(name)
         return b"" if isinstance(found, BlobGone) else found
+
+
+def _mark(path: str) -> tuple[int, int, int]:
+    status = os.stat(path)
+    return status.st_size, status.st_ctime_ns, status.st_ino

@@ -8,7 +8,10 @@ ON CONFLICT (run) DO NOTHING;
 
 -- name: move_checkpoint
 -- The check of the expected seq and the new checkpoint are one statement: 0 rows mean that another writer was first.
-UPDATE runs SET seq = ?, head = ?, spool_offset = ?, state = ? WHERE run = ? AND seq = ?;
+-- The spool offset never goes back: who appends without having read the spool knows an older one.
+UPDATE runs
+SET seq = ?, head = ?, spool_offset = CASE WHEN spool_offset < ? THEN ? ELSE spool_offset END, state = ?
+WHERE run = ? AND seq = ?;
 
 -- name: insert_event
 INSERT INTO events (run, seq, hash, body) VALUES (?, ?, ?, ?);

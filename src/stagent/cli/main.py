@@ -76,5 +76,5 @@ def main(argv: list[str] | None = None) -> int:
 def load(name: str) -> click.Command:
     """Return the click command behind a name."""
     module, _ = COMMANDS[name]
-    command = getattr(import_module(f"stagent.cli.{module or 'fastdoc'}"), f"{name.replace('-', '_')}_command")
-    return command  # type: ignore[no-any-return]  # the table names click commands only
+    home = import_module(f"stagent.cli.{module or 'fastdoc'}")
+    return getattr(home, f"{name}_command")  # type: ignore[no-any-return]  # the table names click commands only

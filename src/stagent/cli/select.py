@@ -123,7 +123,7 @@ def _of_folder(home: Home) -> Chosen:
             "run.none",
             "no run in this project",
             where=str(service.root),
-            remedy="Start one with `stagent run TASK`, or name a run; `stagent runs --all` lists those of every project.",
+            remedy="Start one with `stagent run TASK`, or name a run; `stagent runs --all` lists all of them.",
         )
     return _newest(home, entries, "this project")
 

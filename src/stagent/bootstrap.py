@@ -13,13 +13,12 @@ from pathlib import Path
 from typing import cast
 
 from stagent.config import DataHome
-from stagent.core.ports import Index, ProjectRow, RunEntry, Store
+from stagent.core.ports import Index, ProjectRow, RunEntry, Store, Workspace
 from stagent.core.state import State
+from stagent.engine.brief import label
 from stagent.engine.service import RunService
-from stagent.engine.setup import label
 from stagent.errors import NotFoundError, StoreError
 from stagent.registry import resolve
-from stagent.workspace.project import Project, project_root
 
 
 def millis() -> int:
@@ -32,13 +31,22 @@ def project_id(root: Path) -> str:
     return "p-" + hashlib.sha256(os.fsencode(root)).hexdigest()[:20]
 
 
+def _workspace(root: Path, shadow: Path, refresh: bool) -> Workspace:
+    make = cast(Callable[..., Workspace], resolve("parts", "workspace"))
+    return make(root, shadow, refresh_ignores=refresh)
+
+
+def _project_root(start: Path) -> Path:
+    return cast(Callable[[Path], Path], resolve("parts", "project_root"))(start)
+
+
 class Home:
     """One data home, opened; projects and runs are opened through it."""
 
     def __init__(self, data: DataHome | None = None) -> None:
         self.data = data or DataHome.locate()
         self.data.ensure()
-        make = cast(Callable[[Path], Index], resolve("index", "sqlite"))
+        make = cast(Callable[[Path], Index], resolve("parts", "index"))
         self.index = make(self.data.registry)
         self._services: dict[str, RunService] = {}
 
@@ -47,7 +55,7 @@ class Home:
 
         Raises WorkspaceError when the folder cannot be a project.
         """
-        root = (start if exact else project_root(start)).resolve()
+        root = (start if exact else _project_root(start)).resolve()
         name = project_id(root)
         service = self._open(name, root, refresh=register)
         if register:
@@ -110,7 +118,7 @@ class Home:
         service = RunService(
             store=found.store if found is not None else self._store(folder),
             root=root,
-            workspace=lambda: Project(root, folder / "shadow", refresh_ignores=refresh),
+            workspace=lambda: _workspace(root, folder / "shadow", refresh),
             home=self.data,
             project=name,
             clock=millis,

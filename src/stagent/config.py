@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import msgspec
-import platformdirs
 
 from stagent.errors import StoreError, UsageError
 from stagent.failpoints import hit
@@ -40,7 +40,7 @@ class DataHome:
     def locate(cls) -> DataHome:
         """Return the data home: `$STAGENT_HOME`, else the platform's folder for user data."""
         named = os.environ.get(HOME_VARIABLE)
-        return cls(Path(named).absolute() if named else Path(platformdirs.user_data_dir("stagent", appauthor=False)))
+        return cls(Path(named).absolute() if named else _platform_folder())
 
     @property
     def registry(self) -> Path:
@@ -75,6 +75,17 @@ class DataHome:
                 where=str(self.root),
                 remedy=f"Make the folder writable, or set {HOME_VARIABLE} to one that is.",
             ) from error
+
+
+def _platform_folder() -> Path:
+    """Return the platform's folder for user data.
+
+    The library for this takes as long to import as a whole `tick` may take beyond the interpreter's own start.
+    """
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Application Support" / "stagent"
+    named = os.environ.get("XDG_DATA_HOME", "")
+    return (Path(named) if named.startswith("/") else Path.home() / ".local" / "share") / "stagent"
 
 
 def known(name: str) -> Setting:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Collection, Iterable, Mapping
@@ -101,14 +100,10 @@ def _from_ps_line(line: str) -> ProcessInfo | None:
 
 def table_from_ps() -> Table:
     """Return every process as `ps` shows it; empty when `ps` cannot be run."""
-    command = ["ps", "-axo", "pid=,ppid=,pgid=,stat=,lstart=,comm="]
-    try:
-        answer = subprocess.run(
-            command, capture_output=True, text=True, errors="replace", check=False, env={**os.environ, "LC_ALL": "C"}
-        )
-    except OSError:
-        return {}
-    rows = (_from_ps_line(line) for line in answer.stdout.splitlines())
+    # Not `subprocess`: importing it takes longer than everything else here, and few machines need it.
+    with os.popen("LC_ALL=C ps -axo pid=,ppid=,pgid=,stat=,lstart=,comm= 2>/dev/null") as pipe:
+        text = pipe.buffer.read().decode("utf-8", "replace")  # type: ignore[attr-defined]  # the wrapper passes it on
+    rows = (_from_ps_line(line) for line in text.splitlines())
     return {row.pid: row for row in rows if row is not None}
 
 

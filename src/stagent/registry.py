@@ -1,6 +1,7 @@
 """One table per extension point; `resolve()` imports an entry when it is used.
 
-Outsiders add entries through the entry point groups `stagent.stores` and `stagent.agents`.
+Outsiders add entries through the entry point groups `stagent.stores` and `stagent.agents`. `PARTS` are ours alone:
+what only some commands need and the quick ones should not have to import.
 """
 
 from __future__ import annotations
@@ -23,10 +24,14 @@ EXPORTERS = {
     "md": "stagent.exporters.markdown:render",
     "html": "stagent.exporters.html:render",
 }
-INDEX = {
-    "sqlite": "stagent.storage.registry_db:Registry",
+PARTS = {
+    "index": "stagent.storage.registry_db:Registry",
+    "workspace": "stagent.workspace.project:Project",
+    "project_root": "stagent.workspace.project:project_root",
+    "reparse": "stagent.engine.flows:reparse",
+    "workshop": "stagent.engine.workshop:Workshop",
 }
-TABLES = {"stores": STORES, "agents": AGENTS, "loaders": LOADERS, "exporters": EXPORTERS, "index": INDEX}
+TABLES = {"stores": STORES, "agents": AGENTS, "loaders": LOADERS, "exporters": EXPORTERS, "parts": PARTS}
 
 
 def names(kind: str) -> list[str]:

@@ -48,7 +48,7 @@ class Data(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", omit_def
 
 
 class RunStarted(Data, frozen=True, kw_only=True, tag="run.started"):
-    """A run begins: pins the workflow by digest, the project, the baseline tree and who drives it.
+    """A run begins: pins the workflow by digest, the model read from it, the project, the baseline tree, the driver.
 
     `folder` is the name of the run's folder below `.stagent/` of the project; `environment` the blob of the variables
     that decide what a command means, as they were at the start.
@@ -57,6 +57,7 @@ class RunStarted(Data, frozen=True, kw_only=True, tag="run.started"):
     workflow: str
     flow: str
     project: str
+    model: str = ""
     folder: str = ""
     mode: Literal["session", "headless"]
     holder: Holder

@@ -56,6 +56,9 @@ class Workspace(Protocol):
     def read(self, tree: str, path: str) -> bytes | None:
         """Return a file's bytes as they stand in a tree, or None when the tree has no such file."""
 
+    def same_command(self, before: str, after: str, path: str) -> bool:
+        """Say whether a file that defines a test command means the same in two trees: its other parts do not count."""
+
     def keep_private(self, pattern: str) -> None:
         """Add a pattern to the repository's private exclude file, once; without git do nothing."""
 

@@ -69,6 +69,7 @@ def _begin(envelope: ev.Envelope, data: ev.RunStarted, head: str) -> State:
         status="running",
         mode=data.mode,
         workflow=data.workflow,
+        model=data.model,
         flow=data.flow,
         project=data.project,
         folder=data.folder,

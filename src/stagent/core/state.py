@@ -79,6 +79,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     status: Status
     mode: str
     workflow: str
+    model: str
     flow: str
     project: str
     folder: str

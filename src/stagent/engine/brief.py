@@ -9,6 +9,11 @@ from stagent.core.state import State
 from stagent.engine.folder import RunFolder
 
 
+def label(task: str) -> str:
+    """Return the short text a run is listed by: the first line of its task."""
+    return next((line.strip() for line in task.splitlines() if line.strip()), "")[:120]
+
+
 class InputLine(msgspec.Struct, frozen=True, kw_only=True):
     """One input of a stage with its absolute path."""
 

@@ -15,7 +15,6 @@ from stagent.core.masking import mask_bytes
 from stagent.core.model import Check, Stage
 from stagent.core.ports import Change, Workspace
 from stagent.engine.process import run
-from stagent.workspace.testpart import command_part
 
 _PACKAGE = ("package.json",)
 _PYTEST = ("pytest.ini", ".pytest.ini", "pytest.toml", ".pytest.toml", "tox.ini", "setup.cfg", "pyproject.toml")
@@ -78,12 +77,9 @@ def protected_changes(
 
 
 def _changed_command(workspace: Workspace, reference: str, tree: str, name: str) -> set[Change]:
-    before, after = workspace.read(reference, name), workspace.read(tree, name)
-    if before is None or before == after:
+    if workspace.same_command(reference, tree, name):
         return set()
-    if after is None:
-        return {Change(name, "D")}
-    return set() if command_part(name, before) == command_part(name, after) else {Change(name, "M")}
+    return {Change(name, "M" if workspace.read(tree, name) is not None else "D")}
 
 
 class Ran(msgspec.Struct, frozen=True, kw_only=True):

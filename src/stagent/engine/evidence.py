@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Callable
 
 from stagent import processes
@@ -14,7 +13,7 @@ from stagent.core.ports import Workspace
 from stagent.core.state import State
 from stagent.engine.folder import RunFolder, file_digest, look
 
-HOST = socket.gethostname()
+HOST = os.uname().nodename
 """The name of this machine, as leases record it."""
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import lru_cache
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import cast
 
@@ -11,10 +10,9 @@ import msgspec
 
 from stagent.core.canonical import digest, encode
 from stagent.core.model import Workflow
-from stagent.core.ports import BlobGone, Store
 from stagent.core.verify.folder import DOCUMENT, validate
 from stagent.core.verify.problem import Problem, errors, refuse
-from stagent.errors import StoreError, UsageError
+from stagent.errors import UsageError
 from stagent.registry import resolve
 
 BUNDLED = Path(__file__).resolve().parent.parent / "workflows"
@@ -79,55 +77,18 @@ def usable(reference: str, base: Path) -> Flow:
     return Flow(name=name, files=files, workflow=workflow, problems=tuple(problems))
 
 
-def pin(flow: Flow) -> tuple[str, dict[str, bytes]]:
-    """Return the digest a run pins and the blobs behind it: a manifest of file digests, and the files."""
+def pin(flow: Flow) -> tuple[str, str, dict[str, bytes]]:
+    """Return the digest a run pins, the digest of the model read from it, and the blobs behind both.
+
+    What is pinned is a manifest of file digests. The model only saves reading the document again and again.
+    """
+    model = encode(flow.workflow)
     blobs = {digest(data): data for data in flow.files.values()}
     manifest = encode({name: digest(data) for name, data in flow.files.items()})
-    return digest(manifest), {**blobs, digest(manifest): manifest}
+    return digest(manifest), digest(model), {**blobs, digest(manifest): manifest, digest(model): model}
 
 
-class Pinned:
-    """Reads pinned workflows back from a store; a digest always means the same bytes, so each is parsed once."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self.workflow = lru_cache(maxsize=32)(self._workflow)
-        self.file = lru_cache(maxsize=256)(self._file)
-
-    def manifest(self, pinned: str) -> dict[str, str]:
-        """Return the file digests of a pinned workflow by name."""
-        return msgspec.json.decode(self._blob(pinned), type=dict[str, str])
-
-    def _file(self, pinned: str, name: str) -> bytes:
-        """Return one file of a pinned workflow; empty when it has no such file."""
-        found = self.manifest(pinned).get(name)
-        return self._blob(found) if found else b""
-
-    def blob(self, name: str) -> bytes | BlobGone:
-        """Return any blob of the store, or its tombstone."""
-        return self._store.blob(name)
-
-    def _workflow(self, pinned: str) -> Workflow:
-        manifest = self.manifest(pinned)
-        files = dict.fromkeys(manifest, b"")
-        files[DOCUMENT] = self._blob(manifest[DOCUMENT])
-        workflow, problems = validate(files)
-        if workflow is None or errors(problems):
-            raise StoreError(
-                "run.workflow",
-                "the pinned workflow does not validate with this version",
-                where=pinned,
-                remedy="Use the version of the program that started the run.",
-            )
-        return workflow
-
-    def _blob(self, name: str) -> bytes:
-        blob = self._store.blob(name)
-        if isinstance(blob, BlobGone):
-            raise StoreError(
-                "run.workflow",
-                f"the pinned workflow was deleted ({blob.reason})",
-                where=name,
-                remedy="Start a new run.",
-            )
-        return blob
+def reparse(files: Mapping[str, bytes]) -> Workflow | None:
+    """Return the model of a workflow's files, or None when they do not validate with this version."""
+    workflow, problems = validate(files)
+    return None if errors(problems) else workflow

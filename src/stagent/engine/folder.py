@@ -6,7 +6,9 @@ its own copy of each it read.
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 import stat
 from functools import lru_cache
 from pathlib import Path
@@ -64,10 +66,10 @@ def overwrite(path: Path, data: bytes) -> None:
     """
     hit("folder.overwrite.before")
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o644)
-    except FileNotFoundError:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+        descriptor = _own(path)
+    except OSError:
+        make_room(path)
+        descriptor = _own(path)
     try:
         os.ftruncate(descriptor, min(len(data), os.fstat(descriptor).st_size))
         hit("folder.overwrite.cut")
@@ -77,39 +79,88 @@ def overwrite(path: Path, data: bytes) -> None:
     hit("folder.overwrite.after")
 
 
+def _own(path: Path) -> int:
+    """Open a regular file for writing; never waits for the other end of a pipe put in its place."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644)
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return descriptor
+    os.close(descriptor)
+    raise FileExistsError(errno.EEXIST, "not a regular file", str(path))
+
+
 def write(path: Path, data: bytes) -> None:
     """Write a generated file whole or not at all (a crash leaves the old one); not durable against power loss."""
     fresh = path.with_name(f".{path.name}.{os.getpid()}.new")
     try:
         hit("folder.write.before")
         fresh.write_bytes(data)
-    except FileNotFoundError:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        make_room(path)
         fresh.write_bytes(data)
     hit("folder.rename.before")
-    fresh.replace(path)
+    try:
+        fresh.replace(path)
+    except OSError:
+        make_room(path)
+        fresh.replace(path)
     hit("folder.rename.after")
+
+
+def make_room(path: Path) -> None:
+    """Make the folders of a generated file, and remove what an agent put in the place of it or of one of them."""
+    inside = [parent for parent in path.parents if NAME in parent.parts]
+    for folder in reversed(inside):
+        if not folder.is_dir():
+            remove(folder)
+            folder.mkdir()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.is_symlink() or not path.is_file():
+        remove(path)
+
+
+def remove(path: Path) -> None:
+    """Remove whatever lies at a path, a folder with all that is in it; nothing when nothing does."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError:
+        shutil.rmtree(path)
+
+
+def read(path: Path, limit: int = -1) -> bytes | None:
+    """Return the bytes of a regular file, `limit` at most; None for anything else, a link or a pipe included."""
+    opened = _regular(path)
+    if opened is None:
+        return None
+    with open(opened[0], "rb") as file:
+        return file.read(limit)
+
+
+def _regular(path: Path) -> tuple[int, os.stat_result] | None:
+    try:
+        # Non-blocking, so that a pipe put in a file's place cannot hold the engine up.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+    except OSError:
+        return None
+    status = os.fstat(descriptor)
+    if stat.S_ISREG(status.st_mode):
+        return descriptor, status
+    os.close(descriptor)
+    return None
 
 
 def file_digest(path: Path) -> str | None:
     """Return the SHA-256 of a file, or None when there is none to read."""
-    try:
-        return digest(path.read_bytes())
-    except OSError:
-        return None
+    data = read(path)
+    return None if data is None else digest(data)
 
 
 def look(path: Path) -> tuple[Found, bytes] | None:
     """Read an artifact as evidence; None when there is no regular file of an acceptable size."""
-    try:
-        # Non-blocking, so that a pipe put in the artifact's place cannot hold the engine up.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-    except OSError:
+    opened = _regular(path)
+    if opened is None:
         return None
+    descriptor, status = opened
     with open(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            return None
         data = file.read(ARTIFACT_LIMIT + 1)
     mark = FileMark(status.st_size, status.st_mtime_ns, status.st_ino)
     whole = digest(data)

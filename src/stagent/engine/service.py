@@ -6,54 +6,46 @@ expected seq, and refreshes the projections. Of two racing writers one wins; the
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
+from typing import Protocol, cast
 
 import msgspec
 
-from stagent import processes
 from stagent.config import DataHome
 from stagent.core import commands as cmd
 from stagent.core.canonical import digest
 from stagent.core.decide import decide
 from stagent.core.events import (
-    ArtifactRecorded,
-    AttemptEnded,
-    AttemptStarted,
     BudgetReached,
     CheckStarted,
     Event,
-    Producer,
     Transitioned,
 )
 from stagent.core.evidence import Evidence
-from stagent.core.frontmatter import FrontMatter, parse, rewrite
-from stagent.core.masking import mask_bytes
-from stagent.core.model import Stage, Workflow
+from stagent.core.frontmatter import rewrite
+from stagent.core.model import Workflow
 from stagent.core.ports import BlobGone, Store, Workspace
 from stagent.core.refusals import Refusal
 from stagent.core.state import State
-from stagent.engine import checks, spool
+from stagent.engine import spool
 from stagent.engine.brief import Brief
-from stagent.engine.environment import environment
-from stagent.engine.evidence import Gathered, Gatherer, alive, blob
-from stagent.engine.flows import Pinned
+from stagent.engine.evidence import Gathered, Gatherer, blob
 from stagent.engine.folder import RunFolder, look, write
 from stagent.engine.journal import Journal
-from stagent.engine.process import run as run_command
+from stagent.engine.pinned import Pinned
 from stagent.engine.projections.publish import Publisher
 from stagent.engine.report import final_report
 from stagent.errors import ConflictError, RefusedError
 from stagent.failpoints import hit
+from stagent.registry import resolve
 
 Progress = Callable[[str, float], None]
 _TURNS = 10_000
 _POLL = 0.2
 _FEEDBACK_TAIL = 6_000
-_COMMAND_TIMEOUT = 3_600.0
 
 
 class Advanced(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,6 +55,13 @@ class Advanced(msgspec.Struct, frozen=True, kw_only=True):
     refusal: Refusal | None = None
     moved: bool = False
     warning: str = ""
+
+
+class Worker(Protocol):
+    """Runs what the engine runs itself; see `engine.workshop`."""
+
+    def check(self, state: State, started: CheckStarted, progress: Progress) -> None: ...
+    def command(self, state: State, caller: cmd.Caller, progress: Progress) -> None: ...
 
 
 class RunService:
@@ -109,7 +108,7 @@ class RunService:
 
     def workflow(self, state: State) -> Workflow:
         """Return the workflow a run pinned."""
-        return self.pinned.workflow(state.workflow)
+        return self.pinned.workflow(state)
 
     def folder(self, state: State) -> RunFolder:
         """Return the run folder."""
@@ -163,7 +162,7 @@ class RunService:
             answer = decide(self.workflow(state), state, caller, command, gathered.evidence)
             if isinstance(answer, Refusal):
                 if answer.code == "command.pending":
-                    self._run_command(state, caller, progress)
+                    self._workshop.command(state, caller, progress)
                     continue
                 if answer.code == "check.running":
                     progress(str(answer.fields.get("check")), waited)
@@ -172,12 +171,12 @@ class RunService:
                     continue
                 return Advanced(state=self._refused(state, answer, caller), refusal=answer)
             try:
-                fresh = self._append(state, answer, caller.actor, gathered.blobs)
+                fresh = self.append(state, answer, caller.actor, gathered.blobs)
             except ConflictError:
                 continue
             started = [event for event in answer if isinstance(event, CheckStarted)]
             if started:
-                self._check(fresh, started[0], progress)
+                self._workshop.check(fresh, started[0], progress)
             elif any(isinstance(event, Transitioned) for event in answer):
                 return Advanced(state=fresh, moved=True, warning=_cap_warning(answer))
         raise RefusedError(
@@ -199,7 +198,7 @@ class RunService:
             if isinstance(answer, Refusal):
                 return answer
             try:
-                return self._append(state, answer, caller.actor, {**gathered.blobs, **(blobs or {})})
+                return self.append(state, answer, caller.actor, {**gathered.blobs, **(blobs or {})})
             except ConflictError:
                 continue
         raise RefusedError(
@@ -217,7 +216,7 @@ class RunService:
 
     # -- inside ----------------------------------------------------------------------------------------------
 
-    def _append(self, state: State, events: list[Event], actor: str, blobs: Mapping[str, bytes]) -> State:
+    def append(self, state: State, events: list[Event], actor: str, blobs: Mapping[str, bytes]) -> State:
         fresh = self.journal.append(state, events, actor, blobs)
         self.publisher.after(fresh, events)
         for listener in self.listeners:
@@ -271,78 +270,11 @@ class RunService:
         if seen is None or seen[1] != data:
             write(path, data)
 
-    def _check(self, state: State, started: CheckStarted, progress: Progress) -> None:
-        stage = self.workflow(state).stages[state.stage]
-        result = state.artifact.result if state.artifact else ""
-        check = next(item for item in stage.checks_for(result) if item.name == started.name)
-        env = environment(self.pinned_environment(state), stage.name, {"STAGENT_CHECK": check.name, **check.env})
-        ran = checks.execute(check, stage, started, self.workspace, state.protect_ref, env, progress)
-        engine = cmd.Caller(actor="engine", kind="engine")
-        self.submit(state.run, engine, cmd.EndCheck(event=ran.event), ran.blobs)
-
-    def _run_command(self, state: State, caller: cmd.Caller, progress: Progress) -> None:
-        """Run the command of a command stage, write its artifact, and record it as the engine's own."""
-        stage = self.workflow(state).stages[state.stage]
-        if state.attempt_open and not self._orphaned(state, caller, stage, progress):
-            return
-        pid = os.getpid()
-        begin = AttemptStarted(
-            stage=stage.name,
-            epoch=state.epoch,
-            number=state.attempt + 1,
-            backend="command",
-            pid=pid,
-            started=processes.start_time(pid),
-        )
-        begun = self.submit(state.run, caller, cmd.BeginAttempt(event=begin))
-        if isinstance(begun, Refusal):
-            return
-        finished = run_command(
-            stage.run or "",
-            cwd=self.root,
-            env=environment(
-                self.pinned_environment(state),
-                stage.name,
-                {"STAGENT_RUN": state.run, "STAGENT_EPOCH": str(state.epoch)},
-            ),
-            timeout=stage.timeout or _COMMAND_TIMEOUT,
-            progress=lambda seconds: progress(stage.name, seconds),
-        )
-        result = stage.results.get(str(finished.exit), stage.results["*"])
-        how = "ran out of time" if finished.timed_out else f"exit code {finished.exit}"
-        body = f"\nCommand: `{stage.run}`\n\nEnded: {how}\n\n```\n".encode() + finished.output + b"\n```\n"
-        data = rewrite(mask_bytes(body), {"epoch": str(state.epoch), "result": result})
-        write(self.folder(state).artifact(stage.name), data)
-        self._record_command(begun, begin, result, data, finished.exit, caller)
-
-    def _record_command(
-        self, state: State, begin: AttemptStarted, result: str, data: bytes, code: int | None, caller: cmd.Caller
-    ) -> None:
-        parsed = parse(data)
-        body = data[parsed.body :] if isinstance(parsed, FrontMatter) else data
-        artifact = ArtifactRecorded(
-            stage=begin.stage,
-            epoch=begin.epoch,
-            digest=digest(data),
-            body=digest(body),
-            result=result,
-            size=len(data),
-            producer=Producer(kind="engine"),
-        )
-        ended = AttemptEnded(stage=begin.stage, epoch=begin.epoch, number=begin.number, outcome="ok", exit=code)
-        try:
-            self._append(state, [artifact, ended], caller.actor, {digest(data): data})
-        except ConflictError:
-            self.submit(state.run, caller, cmd.EndAttempt(event=msgspec.structs.replace(ended, outcome="orphaned")))
-
-    def _orphaned(self, state: State, caller: cmd.Caller, stage: Stage, progress: Progress) -> bool:
-        """Wait while another process runs the stage's command; end its attempt when that process is gone."""
-        if state.attempt_pid is not None and alive(state.attempt_pid, state.attempt_started):
-            progress(stage.name, 0.0)
-            time.sleep(_POLL)
-            return False
-        ended = AttemptEnded(stage=stage.name, epoch=state.epoch, number=state.attempt, outcome="orphaned")
-        return not isinstance(self.submit(state.run, caller, cmd.EndAttempt(event=ended)), Refusal)
+    @property
+    def _workshop(self) -> Worker:
+        """What runs checks and commands; imported when there is one to run."""
+        make = cast(Callable[[RunService], Worker], resolve("parts", "workshop"))
+        return make(self)
 
     def _refused(self, state: State, refusal: Refusal, caller: cmd.Caller) -> State:
         """Record a refusal that blames the work, once for the same words, as feedback for the next attempt."""

@@ -58,7 +58,7 @@ def start(service: RunService, request: Request) -> State:
     folder = request.session or run
     workspace.keep_private(f"/{NAME}/")
     archive(service.root, folder)
-    pinned, blobs = pin(request.flow)
+    pinned, model, blobs = pin(request.flow)
     task = request.task.encode("utf-8", "surrogateescape")
     pins = encode(decisive)
     blobs |= {digest(task): task, digest(pins): pins, **{digest(data): data for data in files.values()}}
@@ -69,6 +69,7 @@ def start(service: RunService, request: Request) -> State:
     events: list[Event] = [
         RunStarted(
             workflow=pinned,
+            model=model,
             flow=request.flow.name,
             project=service.project,
             folder=folder,
@@ -87,11 +88,6 @@ def start(service: RunService, request: Request) -> State:
     state = service.journal.begin(run, events, request.actor, blobs)
     service.publisher.refresh(state)
     return state
-
-
-def label(task: str) -> str:
-    """Return the short text a run is listed by: the first line of its task."""
-    return next((line.strip() for line in task.splitlines() if line.strip()), "")[:120]
 
 
 def _run_files(workflow: Workflow, root: Path, decisive: Mapping[str, str]) -> Mapping[str, bytes]:

@@ -113,7 +113,6 @@ class BlobFiles:
         spare = place.with_name(f"{digest}.{os.getpid()}.{next(_COUNTER)}.tmp")
         with translated(str(place)):
             make_folder(place.parent)
-            hit("blob.before_write")
             try:
                 self._fill(spare, data)
                 hit("blob.before_rename")
@@ -126,6 +125,7 @@ class BlobFiles:
             hit("blob.after_fsync")
 
     def _fill(self, spare: Path, data: bytes) -> None:
+        hit("blob.before_write")
         descriptor = os.open(spare, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         with open(descriptor, "wb", buffering=0) as file:
             view = memoryview(data)

@@ -12,6 +12,7 @@ from stagent.core.ports import Change
 from stagent.errors import WorkspaceError
 from stagent.workspace.git import Git, Result, failure, missing_folder, names, pathspecs, printable
 from stagent.workspace.shadow import NOT_OURS, OUR_FOLDERS, Settings, Shadow, View, replace_file
+from stagent.workspace.testpart import command_part
 
 MAX_FILES = 50_000
 """How many files a folder without git may hold before a snapshot asks for `watch`."""
@@ -133,6 +134,13 @@ class Project:
             if name == os.fsencode(path) and facts.split()[1] == b"blob":
                 return git.must("cat-file", "blob", facts.split()[2].decode())
         return None
+
+    def same_command(self, before: str, after: str, path: str) -> bool:
+        """Say whether a file that defines a test command means the same in two trees: its other parts do not count."""
+        old, new = self.read(before, path), self.read(after, path)
+        if old is None or new is None:
+            return old is new
+        return old == new or command_part(path, old) == command_part(path, new)
 
     def keep_private(self, pattern: str) -> None:
         """Add a pattern to the repository's private exclude file, once; without git do nothing.

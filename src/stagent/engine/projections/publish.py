@@ -10,8 +10,8 @@ from stagent.config import DataHome
 from stagent.core.events import Escalated, Event, StageEntered, Terminal
 from stagent.core.ports import BlobGone
 from stagent.core.state import State
-from stagent.engine.flows import Pinned
-from stagent.engine.folder import RunFolder, overwrite, write
+from stagent.engine.folder import RunFolder, overwrite, read, remove, write
+from stagent.engine.pinned import Pinned
 from stagent.engine.projections import live, statefile
 from stagent.failpoints import hit
 
@@ -61,10 +61,8 @@ class Publisher:
         self._write(state, folder)
 
     def _current(self, state: State, folder: RunFolder) -> bool:
-        try:
-            with open(folder.state_file, "rb") as file:
-                head = file.read(_HEAD)
-        except OSError:
+        head = read(folder.state_file, _HEAD)
+        if head is None:
             return False
         mark = f"\nseq: {state.seq}\nhead: {state.head}\n".encode()
         return mark in head and self._live_current(state) and self._instructed(state, folder)
@@ -73,10 +71,7 @@ class Publisher:
         if state.ended:
             return True
         text = self.pinned.file(state.workflow, f"{state.stage}.md")
-        try:
-            return not text or folder.instructions(state.stage).read_bytes() == text
-        except OSError:
-            return False
+        return not text or read(folder.instructions(state.stage)) == text
 
     def _live_current(self, state: State) -> bool:
         path = self._live_path(state)
@@ -91,7 +86,7 @@ class Publisher:
         if state.stage == stage:
             # The engine holds every artifact it accepted; one of an earlier epoch only misleads.
             hit("projection.remove.before")
-            folder.artifact(stage).unlink(missing_ok=True)
+            remove(folder.artifact(stage))
             hit("projection.remove.after")
         self._instructions(state, folder, stage)
 
@@ -103,8 +98,7 @@ class Publisher:
             mark = _mark(path)
             if self._seen.get(path) == mark:
                 return
-            with open(path, "rb") as file:
-                same = file.read() == text
+            same = read(Path(path)) == text
         except OSError:
             same = False
         if text and not same:
@@ -124,7 +118,7 @@ class Publisher:
             path.unlink(missing_ok=True)
             hit("projection.remove.after")
             return
-        workflow = self.pinned.workflow(state.workflow)
+        workflow = self.pinned.workflow(state)
         data = live.render(workflow, state, folder, project=str(self.root), home=str(self.home.root))
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         write(path, data)

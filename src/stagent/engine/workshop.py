@@ -1,0 +1,115 @@
+"""Runs what the engine runs itself for a run: the checks of a transition and the command of a command stage."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import msgspec
+
+from stagent import processes
+from stagent.core import commands as cmd
+from stagent.core.canonical import digest
+from stagent.core.events import ArtifactRecorded, AttemptEnded, AttemptStarted, CheckStarted, Producer
+from stagent.core.frontmatter import FrontMatter, parse, rewrite
+from stagent.core.masking import mask_bytes
+from stagent.core.model import Stage
+from stagent.core.refusals import Refusal
+from stagent.core.state import State
+from stagent.engine import checks
+from stagent.engine.environment import environment
+from stagent.engine.evidence import alive
+from stagent.engine.folder import write
+from stagent.engine.process import Finished, run
+from stagent.engine.service import Progress, RunService
+from stagent.errors import ConflictError
+
+_POLL = 0.2
+_COMMAND_TIMEOUT = 3_600.0
+
+
+class Workshop:
+    """Works for the runs of one service; outside any transaction, its results go back through the service."""
+
+    def __init__(self, service: RunService) -> None:
+        self.service = service
+
+    def check(self, state: State, started: CheckStarted, progress: Progress) -> None:
+        """Run a check that was recorded as started, and record what it gave."""
+        service = self.service
+        stage = service.workflow(state).stages[state.stage]
+        result = state.artifact.result if state.artifact else ""
+        check = next(item for item in stage.checks_for(result) if item.name == started.name)
+        env = environment(service.pinned_environment(state), stage.name, {"STAGENT_CHECK": check.name, **check.env})
+        ran = checks.execute(check, stage, started, service.workspace, state.protect_ref, env, progress)
+        engine = cmd.Caller(actor="engine", kind="engine")
+        service.submit(state.run, engine, cmd.EndCheck(event=ran.event), ran.blobs)
+
+    def command(self, state: State, caller: cmd.Caller, progress: Progress) -> None:
+        """Run the command of a command stage, write its artifact, and record it as the engine's own.
+
+        Waits a moment instead while another process runs it.
+        """
+        stage = self.service.workflow(state).stages[state.stage]
+        if state.attempt_open and not self._orphaned(state, caller, stage, progress):
+            return
+        pid = os.getpid()
+        begin = AttemptStarted(
+            stage=stage.name,
+            epoch=state.epoch,
+            number=state.attempt + 1,
+            backend="command",
+            pid=pid,
+            started=processes.start_time(pid),
+        )
+        begun = self.service.submit(state.run, caller, cmd.BeginAttempt(event=begin))
+        if isinstance(begun, Refusal):
+            return
+        extra = {"STAGENT_RUN": state.run, "STAGENT_EPOCH": str(state.epoch)}
+        finished = run(
+            stage.run or "",
+            cwd=self.service.root,
+            env=environment(self.service.pinned_environment(state), stage.name, extra),
+            timeout=stage.timeout or _COMMAND_TIMEOUT,
+            progress=lambda seconds: progress(stage.name, seconds),
+        )
+        result = stage.results.get(str(finished.exit), stage.results["*"])
+        data = rewrite(_body(stage, finished), {"epoch": str(state.epoch), "result": result})
+        write(self.service.folder(state).artifact(stage.name), data)
+        self._record(begun, begin, result, data, finished.exit, caller)
+
+    def _record(
+        self, state: State, begin: AttemptStarted, result: str, data: bytes, code: int | None, caller: cmd.Caller
+    ) -> None:
+        parsed = parse(data)
+        body = data[parsed.body :] if isinstance(parsed, FrontMatter) else data
+        artifact = ArtifactRecorded(
+            stage=begin.stage,
+            epoch=begin.epoch,
+            digest=digest(data),
+            body=digest(body),
+            result=result,
+            size=len(data),
+            producer=Producer(kind="engine"),
+        )
+        ended = AttemptEnded(stage=begin.stage, epoch=begin.epoch, number=begin.number, outcome="ok", exit=code)
+        try:
+            self.service.append(state, [artifact, ended], caller.actor, {digest(data): data})
+        except ConflictError:
+            orphaned = msgspec.structs.replace(ended, outcome="orphaned")
+            self.service.submit(state.run, caller, cmd.EndAttempt(event=orphaned))
+
+    def _orphaned(self, state: State, caller: cmd.Caller, stage: Stage, progress: Progress) -> bool:
+        """Wait while another process runs the stage's command; end its attempt when that process is gone."""
+        if state.attempt_pid is not None and alive(state.attempt_pid, state.attempt_started):
+            progress(stage.name, 0.0)
+            time.sleep(_POLL)
+            return False
+        ended = AttemptEnded(stage=stage.name, epoch=state.epoch, number=state.attempt, outcome="orphaned")
+        return not isinstance(self.service.submit(state.run, caller, cmd.EndAttempt(event=ended)), Refusal)
+
+
+def _body(stage: Stage, finished: Finished) -> bytes:
+    how = "ran out of time" if finished.timed_out else f"exit code {finished.exit}"
+    head = f"\nCommand: `{stage.run}`\n\nEnded: {how}\n\n```\n".encode()
+    return mask_bytes(head + finished.output + b"\n```\n")

@@ -18,8 +18,16 @@ import msgspec
 MARKER = "STAGENT_ATTEMPT"
 """The environment variable that marks every process of an attempt with the attempt's id."""
 
+COMMAND_MARKER = "STAGENT_COMMAND"
+"""The environment variable that marks every process of a check or command the engine runs itself."""
+
+RUNNER_MARKER = "STAGENT_RUNNER"
+"""The environment variable that tells which process (its id) started a process of an attempt."""
+
 MARKERS = (
     MARKER,
+    COMMAND_MARKER,
+    RUNNER_MARKER,
     "STAGENT_RUN",
     "STAGENT_STAGE",
     "CLAUDECODE",
@@ -220,9 +228,11 @@ def _protected(rows: Table) -> set[int]:
     return found
 
 
-def _carries(pid: int, attempt_id: str) -> bool:
+def _carries(pid: int, attempt_id: str, runner: str | None) -> bool:
     known = markers(pid)
-    return known is not None and known.get(MARKER) == attempt_id
+    if known is None or attempt_id not in (known.get(MARKER), known.get(COMMAND_MARKER)):
+        return False
+    return runner is None or known.get(RUNNER_MARKER, runner) == runner
 
 
 def _descendants(rows: Iterable[ProcessInfo], roots: Collection[int]) -> set[int]:
@@ -240,17 +250,23 @@ def _descendants(rows: Iterable[ProcessInfo], roots: Collection[int]) -> set[int
 
 
 def members(
-    rows: Table, attempt_id: str, pid: int | None, started: str | None, extra: Collection[int] = ()
+    rows: Table,
+    attempt_id: str,
+    pid: int | None,
+    started: str | None,
+    extra: Collection[int] = (),
+    runner: str | None = None,
 ) -> list[ProcessInfo]:
     """Return the processes of an attempt, zombies included, without the caller and its ancestors.
 
     They carry the attempt's marker, are the recorded process (`pid` and `started` both fit), stand in its group or
     session, are named in `extra`, or descend from one of these. A group is believed only while it certainly is the
-    attempt's: its leader started when recorded, or one of its members carries the marker.
+    attempt's: its leader started when recorded, or one of its members carries the marker. With `runner` a marker counts
+    only where that process set it: another that took the run over may have begun an attempt of the same id.
     """
     protected = _protected(rows)
     others = [row for row in rows.values() if row.pid not in protected and _not_older(row, started)]
-    marked = {row.pid for row in others if _carries(row.pid, attempt_id)}
+    marked = {row.pid for row in others if _carries(row.pid, attempt_id, runner)}
     roots = marked | {row.pid for row in others if row.pid in extra}
     leader = rows.get(pid) if pid is not None else None
     genuine = leader is not None and started is not None and leader.started == started
@@ -268,7 +284,8 @@ def kill_attempt(attempt_id: str, pid: int | None, started: str | None) -> int:
     """Kill what an attempt of a runner that is gone left behind; return how many processes were killed.
 
     `pid` and `started` are those of the attempt's process as they were logged, None when they never were: then the
-    marker alone counts. Another process that got the same id is never touched. Gives up after 5 s.
+    marker alone counts. `attempt_id` may also be the mark of an engine's own command. Another process that got the
+    same id is never touched. Gives up after 5 s.
     """
     killed: set[tuple[int, str]] = set()
     until = time.monotonic() + _KILL_SECONDS

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from stagent.cli import fast
-from stagent.cli.main import COMMANDS
+from stagent.cli.table import COMMANDS
 
 _PASS_ON = {"ignore_unknown_options": True, "help_option_names": []}
 

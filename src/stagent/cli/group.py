@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from stagent.cli.main import COMMANDS, load
 from stagent.cli.output import USAGE
+from stagent.cli.table import COMMANDS, load
 from stagent.errors import UsageError
 
 

@@ -1,52 +1,14 @@
-"""The command table, and the way from a command's name to its module, imported when it is used.
-
-Commands an agent or hook calls often are parsed in `cli.fast`, without click; all others with click.
-"""
+"""The entry: quick commands go to `cli.fast`, all others to click; every error of ours becomes an exit status."""
 
 from __future__ import annotations
 
 import os
 import sys
-from importlib import import_module
-from typing import TYPE_CHECKING
 
 from stagent.cli import output
+from stagent.cli.table import FAST
 from stagent.errors import StagentError
 from stagent.version import __version__
-
-if TYPE_CHECKING:
-    import click
-
-FAST = ("tick", "next", "advance", "wait", "context", "bootstrap")
-
-COMMANDS: dict[str, tuple[str, str]] = {
-    "run": ("run", "Run a task to its end, headless, or go on with a run."),
-    "start": ("start", "Set a run up for a session that drives it itself."),
-    "status": ("status", "Show where a run stands."),
-    "tick": ("", "Print where the run stands for its driver, as JSON."),
-    "next": ("", "Print where a result would lead, as JSON."),
-    "advance": ("", "Leave the current stage if everything a transition needs is there."),
-    "wait": ("", "Wait until the run changes."),
-    "context": ("", "Print what the agent of the current stage must know."),
-    "bootstrap": ("", "Print what the sub-agent of the current stage must know."),
-    "approve": ("gate", "Approve what the current stage left; asks at the terminal."),
-    "reject": ("gate", "Reject what the current stage left; asks at the terminal."),
-    "redo": ("gate", "Reject with feedback and have another attempt made."),
-    "answer": ("gate", "Choose at a human stage; asks at the terminal."),
-    "interrupt": ("lease", "Pause a run."),
-    "continue": ("lease", "Go on with a paused, blocked or given-up run, or take one over."),
-    "cancel": ("lease", "End a run for good; asks at the terminal."),
-    "runs": ("runs", "List runs."),
-    "show": ("show", "Show a run: its stages, attempts, checks and decisions."),
-    "log": ("log", "Print a run's events."),
-    "diff": ("diff", "Print what changed in the project since the run began."),
-    "export": ("export", "Write a run as one self-contained report."),
-    "validate": ("validate", "Check a workflow."),
-    "audit": ("audit", "Verify a run's log."),
-    "check": ("check", "Run what the engine's own checks run, by hand."),
-    "doctor": ("doctor", "Look for what is broken and say how to mend it."),
-    "config": ("config", "Show or change settings."),
-}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -71,10 +33,3 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     except KeyboardInterrupt:
         return 130
-
-
-def load(name: str) -> click.Command:
-    """Return the click command behind a name."""
-    module, _ = COMMANDS[name]
-    home = import_module(f"stagent.cli.{module or 'fastdoc'}")
-    return getattr(home, f"{name}_command")  # type: ignore[no-any-return]  # the table names click commands only

@@ -22,6 +22,7 @@ from stagent.core.ports import AgentBackend
 from stagent.core.refusals import Refusal
 from stagent.core.state import State
 from stagent.engine import flows, setup
+from stagent.engine.brief import label
 from stagent.engine.service import RunService
 from stagent.errors import RefusedError, UsageError
 from stagent.registry import resolve
@@ -129,7 +130,7 @@ def _begin(home: Home, service: RunService, task: str, flow: str | None) -> Stat
         actor=f"runner:{os.getpid()}",
     )
     state = setup.start(service, request)
-    home.note(service, state, None, setup.label(task))
+    home.note(service, state, None, label(task))
     return state
 
 

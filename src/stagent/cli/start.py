@@ -16,6 +16,7 @@ from stagent.core.ids import is_session, run_id
 from stagent.core.refusals import Refusal
 from stagent.core.state import State
 from stagent.engine import flows, setup
+from stagent.engine.brief import label
 from stagent.engine.service import RunService
 from stagent.errors import RefusedError, UsageError
 
@@ -54,7 +55,7 @@ def start_command(
             _no_live_run(home, session, force)
         service = home.at(project or Path.cwd(), exact=project is not None, register=True)
         state = _start(home, service, text, flow, session)
-        home.note(service, state, session or state.folder, topic or setup.label(text))
+        home.note(service, state, session or state.folder, topic or label(text))
         _say(service, state, where, as_json)
         return 0
     finally:

@@ -57,9 +57,7 @@ def _report(place: Path, workflow: Workflow) -> None:
     output.line(f"Terminals: {', '.join(workflow.terminals)}")
 
 
-def _document(
-    place: Path, workflow: Workflow | None, problems: list[Problem], *, strict: bool
-) -> dict[str, object]:
+def _document(place: Path, workflow: Workflow | None, problems: list[Problem], *, strict: bool) -> dict[str, object]:
     return {
         "valid": workflow is not None,
         "strict": strict,

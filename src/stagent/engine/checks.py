@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePath
@@ -16,11 +17,12 @@ from stagent.core.model import Check, Stage
 from stagent.core.ports import Change, Workspace
 from stagent.engine.process import run
 
+_MAKE = ("Makefile", "makefile", "GNUmakefile")
 _PACKAGE = ("package.json",)
 _PYTEST = ("pytest.ini", ".pytest.ini", "pytest.toml", ".pytest.toml", "tox.ini", "setup.cfg", "pyproject.toml")
 _DEFINED_BY = {
-    "make": ("Makefile", "makefile", "GNUmakefile"),
-    "just": ("justfile", "Justfile"),
+    "make": _MAKE,
+    "just": ("justfile", "Justfile", ".justfile"),
     "npm": _PACKAGE,
     "pnpm": _PACKAGE,
     "yarn": _PACKAGE,
@@ -33,30 +35,45 @@ _DEFINED_BY = {
     "go": ("go.mod",),
 }
 _PROJECT_TESTS = "check tests"
+# What decides about a project's own tests, the first that says something about them wins.
+_RANKS = (_PACKAGE, _PYTEST, ("go.mod",), ("Cargo.toml",), _MAKE)
+# These have other uses; they define a test command only with such a word in them.
+_TELLING = {
+    "package.json": b'"test"',
+    "tox.ini": b"pytest",
+    "setup.cfg": b"pytest",
+    "pyproject.toml": b"pytest",
+    **dict.fromkeys(_MAKE, b""),
+}
+_BETWEEN = re.compile(r"[\s;&|()'\"`<>=$]+")
 _LONGEST = 1024
 
 
-def command_files(command: str, workspace: Workspace, reference: str) -> list[str]:
-    """Return the files of the reference tree that define what a check's command does.
-
-    Scripts the command names, the Makefile of `make`, the package.json of `npm`; for the project's own tests every
-    file that could define them.
-    """
+def _words(command: str) -> set[str]:
+    """Return the words of a command line, those inside quotes as well: `sh -c 'make test'` runs make."""
     try:
-        words = shlex.split(command)
+        words = set(shlex.split(command))
     except ValueError:
-        words = command.split()
-    names = {word for word in words if word.strip() and "\0" not in word and not word.startswith(("-", "/", "$"))}
-    for word in words:
-        names |= set(_DEFINED_BY.get(PurePath(word).name, ()))
+        words = set()
+    return words | set(_BETWEEN.split(command))
+
+
+def command_files(command: str, root: Path) -> tuple[list[str], list[tuple[str, ...]]]:
+    """Return the files that could define what a check's command does, and the groups in which one replaces another.
+
+    Scripts the command names, the Makefile of `make`, the package.json of `npm`, at the top and in the folders the
+    command names; for the project's own tests every file that could define them.
+    """
+    words = {word for word in _words(command) if word.strip() and "\0" not in word and len(word) < _LONGEST}
+    plain = {os.path.normpath(word) for word in words if not word.startswith(("-", "/", "$", ":"))}
+    inside = {word for word in plain if not word.startswith("..")}
+    folders = {word for word in inside if word != "." and (root / word).is_dir()}
+    groups = [_DEFINED_BY[name] for name in sorted({PurePath(word).name for word in words}) if name in _DEFINED_BY]
+    groups += [tuple(f"{folder}/{name}" for name in group) for group in groups for folder in sorted(folders)]
+    names = (inside - folders - {"."}) | {name for group in groups for name in group}
     if _PROJECT_TESTS in command:
         names |= {name for group in _DEFINED_BY.values() for name in group}
-    wanted = {os.path.normpath(name) for name in names if len(name) < _LONGEST}
-    return sorted(
-        name
-        for name in wanted
-        if name != "." and not name.startswith("..") and workspace.read(reference, name) is not None
-    )
+    return sorted(names), groups
 
 
 def protected_changes(
@@ -71,15 +88,45 @@ def protected_changes(
     globs = tuple(check.protect or ())
     changes = workspace.changes(reference, tree, only=globs, excluding=stage.protects) if globs else []
     bad = {change for change in changes if change.status != "A"}
-    for name in command_files(check.run, workspace, reference):
-        bad |= _changed_command(workspace, reference, tree, name)
-    return sorted(bad), sorted(change for change in changes if change.status == "A")
+    bad |= _changed_commands(check, workspace, reference, tree)
+    return sorted(bad), sorted(change for change in changes if change.status == "A" and change not in bad)
 
 
-def _changed_command(workspace: Workspace, reference: str, tree: str, name: str) -> set[Change]:
-    if workspace.same_command(reference, tree, name):
-        return set()
-    return {Change(name, "M" if workspace.read(tree, name) is not None else "D")}
+def _changed_commands(check: Check, workspace: Workspace, reference: str, tree: str) -> set[Change]:
+    names, groups = command_files(check.run, Path(workspace.root))
+    changes = workspace.changes(reference, tree, only=names) if names else []
+    bad = {
+        change
+        for change in changes
+        if change.status != "A" and not workspace.same_command(reference, tree, change.path)
+    }
+    added = {change.path: change for change in changes if change.status == "A"}
+    if not added:
+        return bad
+    for group in groups:
+        if any(workspace.read(reference, name) is not None for name in group):
+            bad |= {added[name] for name in group if name in added and _defines(workspace, tree, name)}
+    return bad | (_slipped_in(workspace, reference, tree, added) if _PROJECT_TESTS in check.run else set())
+
+
+def _slipped_in(workspace: Workspace, reference: str, tree: str, added: Mapping[str, Change]) -> set[Change]:
+    """Return the new files that could become the project's test command in place of the one it had.
+
+    In a project that had nothing of the kind they are its first ones, and welcome.
+    """
+    found: set[Change] = set()
+    had_any = False
+    for rank in _RANKS:
+        found |= {added[name] for name in rank if name in added and _defines(workspace, tree, name)}
+        had_any = had_any or any(workspace.read(reference, name) is not None for name in rank)
+        if any(_defines(workspace, reference, name) for name in rank):
+            break
+    return found if had_any else set()
+
+
+def _defines(workspace: Workspace, tree: str, name: str) -> bool:
+    data = workspace.read(tree, name)
+    return data is not None and _TELLING.get(PurePath(name).name, b"") in data
 
 
 class Ran(msgspec.Struct, frozen=True, kw_only=True):
@@ -131,13 +178,19 @@ def execute(
         progress=lambda seconds: progress(check.name, seconds),
     )
     after = workspace.snapshot(stage.watch)
+    if reference is not None and after != started.tree:
+        # What was exchanged while the command ran may be what made it pass.
+        now = workspace.snapshot() if stage.watch else after
+        bad, added = protected_changes(check, stage, workspace, reference, now)
     changed = workspace.changes(started.tree, after) if after != started.tree else []
     outcome = "timeout" if finished.timed_out else "error" if finished.exit is None else "fail"
     event = msgspec.structs.replace(
         ended,
         tree_after=after,
-        outcome="pass" if finished.exit == 0 else outcome,
+        outcome="protected" if bad else "pass" if finished.exit == 0 else outcome,
         exit=finished.exit,
+        protected=keep(listing(bad)) if bad else None,
+        added=keep(listing(added)) if added else None,
         output=keep(mask_bytes(finished.output)),
         changed=keep(listing(changed)) if changed else None,
         millis=finished.millis,

@@ -21,6 +21,7 @@ _EXACT = frozenset(
     }
 )  # fmt: skip
 _PREFIXES = ("LD_", "DYLD_", "BASH_FUNC_", "CARGO_", "NPM_CONFIG_", "npm_config_", "GIT_", "PYTEST_")
+_NAMES = "="
 _OURS = frozenset({"STAGENT_ATTEMPT", "STAGENT_HOME"})
 
 
@@ -29,14 +30,23 @@ def _decisive(name: str) -> bool:
 
 
 def pinned_environment() -> dict[str, str]:
-    """Return the decisive variables as they are now, to be kept with a run."""
-    return {name: value for name, value in os.environ.items() if _decisive(name)}
+    """Return what is kept with a run: the decisive variables as they are now, and the names of all others.
+
+    The names stand, joined by line ends, under `=`, which no variable can be called. Values of others are not kept:
+    some are secrets.
+    """
+    values = {name: value for name, value in os.environ.items() if _decisive(name)}
+    return {**values, _NAMES: "\n".join(sorted(name for name in os.environ if name not in values))}
 
 
 def environment(pinned: Mapping[str, str], stage: str, extra: Mapping[str, str]) -> dict[str, str]:
     """Return the environment of a command: the caller's, the decisive variables as pinned, ours, and `extra`.
 
-    STAGENT_PYTHON is the interpreter this program runs with, STAGENT_STAGE the stage the command belongs to.
+    Of the caller's, those that did not exist when the run began are left out: what a Makefile reads from one of them
+    is not foreseeable. STAGENT_PYTHON is the interpreter this program runs with, STAGENT_STAGE the stage the command
+    belongs to.
     """
-    env = {name: value for name, value in os.environ.items() if name not in _OURS and not _decisive(name)}
-    return {**env, **pinned, "STAGENT_PYTHON": sys.executable, "STAGENT_STAGE": stage, **extra}
+    known = pinned[_NAMES].split("\n") if _NAMES in pinned else list(os.environ)
+    values = {name: value for name, value in pinned.items() if name != _NAMES}
+    env = {name: os.environ[name] for name in known if name in os.environ and name not in _OURS and not _decisive(name)}
+    return {**env, **values, "STAGENT_PYTHON": sys.executable, "STAGENT_STAGE": stage, **extra}

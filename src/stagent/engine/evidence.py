@@ -121,9 +121,12 @@ class Gatherer:
         return {item.key: file_digest(folder.artifact(item.key)) for item in items if item.source == "stage"}
 
     def _checker_alive(self, state: State) -> bool:
+        holder = state.lease.holder if state.lease else None
         for check in state.checks.values():
             if check.outcome == "running" and check.pid is not None:
-                return alive(check.pid, check.started)
+                # A runner runs its checks itself: one of another process was begun under a lease that is over.
+                foreign = holder is not None and holder.kind == "runner" and holder.pid != check.pid
+                return not foreign and alive(check.pid, check.started)
         return False
 
 

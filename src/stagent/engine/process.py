@@ -17,6 +17,7 @@ from typing import IO
 
 import msgspec
 
+from stagent import processes
 from stagent.failpoints import hit
 
 KEEP = 256 * 1024
@@ -96,6 +97,9 @@ def run(
         both, stdout, timed_out = _collect(process, began + timeout, progress)
     finally:
         _end_group(process)
+        # A program that left the group is known by its mark; what it would do later, nobody would look at.
+        if processes.COMMAND_MARKER in env:
+            processes.kill_attempt(env[processes.COMMAND_MARKER], None, None)
     millis = int((time.monotonic() - began) * 1000)
     return Finished(
         exit=None if timed_out else process.returncode, output=both, stdout=stdout, timed_out=timed_out, millis=millis

@@ -16,6 +16,7 @@ import msgspec
 
 from stagent.config import DataHome
 from stagent.core import commands as cmd
+from stagent.core.advance import holds
 from stagent.core.canonical import digest
 from stagent.core.decide import decide
 from stagent.core.events import (
@@ -60,7 +61,7 @@ class Advanced(msgspec.Struct, frozen=True, kw_only=True):
 class Worker(Protocol):
     """Runs what the engine runs itself; see `engine.workshop`."""
 
-    def check(self, state: State, started: CheckStarted, progress: Progress) -> None: ...
+    def check(self, state: State, caller: cmd.Caller, started: CheckStarted, progress: Progress) -> None: ...
     def command(self, state: State, caller: cmd.Caller, progress: Progress) -> None: ...
 
 
@@ -152,12 +153,16 @@ class RunService:
     ) -> Advanced:
         """Leave the current stage if everything a transition needs is there; run the checks it needs.
 
-        A check another process is running is waited for. A refusal that blames the work is recorded as feedback.
+        A check another process is running is waited for. A refusal that blames the work is recorded as feedback. When
+        another call moves the run meanwhile, this one moves nothing and shows where the run stands now.
         """
         command = cmd.Advance(to=to, producer=producer)
-        waited = 0.0
+        waited, epoch = 0.0, 0
         for _ in range(_TURNS):
             state = self.state(run)
+            epoch = epoch or state.epoch
+            if state.epoch != epoch:
+                return Advanced(state=state, refusal=holds(state, caller) if state.live else None)
             gathered = self._gather(state)
             answer = decide(self.workflow(state), state, caller, command, gathered.evidence)
             if isinstance(answer, Refusal):
@@ -176,7 +181,7 @@ class RunService:
                 continue
             started = [event for event in answer if isinstance(event, CheckStarted)]
             if started:
-                self._workshop.check(fresh, started[0], progress)
+                self._workshop.check(fresh, caller, started[0], progress)
             elif any(isinstance(event, Transitioned) for event in answer):
                 return Advanced(state=fresh, moved=True, warning=_cap_warning(answer))
         raise RefusedError(
@@ -189,10 +194,21 @@ class RunService:
         caller: cmd.Caller,
         command: cmd.Command,
         blobs: Mapping[str, bytes] | None = None,
+        *,
+        driver: cmd.Caller | None = None,
     ) -> State | Refusal:
-        """Put any other command to the run and return its new state, or the refusal."""
+        """Put any other command to the run and return its new state, or the refusal.
+
+        `driver` is the runner on whose behalf the caller acts, without it the caller himself if he is one: what a
+        runner that lost the lease still brings is refused, so that nothing of it becomes part of the run.
+        """
+        if driver is None and caller.kind == "runner" and not isinstance(command, cmd.Resume):
+            driver = caller
         for _ in range(_TURNS):
             state = self.state(run)
+            lost = holds(state, driver) if driver is not None and state.live else None
+            if lost is not None:
+                return lost
             gathered = self._evidence_for(state, command)
             answer = decide(self.workflow(state), state, caller, command, gathered.evidence)
             if isinstance(answer, Refusal):
@@ -284,9 +300,14 @@ class RunService:
         name = digest(text.encode())
         if caller.kind != "runner" and state.refusal == refusal.code and state.feedback == name:
             return state
-        command = cmd.Refuse(code=refusal.code, text=name)
-        answer = self.submit(state.run, caller, command, {name: text.encode()})
-        return state if isinstance(answer, Refusal) else answer
+        answer = decide(self.workflow(state), state, caller, cmd.Refuse(code=refusal.code, text=name), Evidence())
+        if isinstance(answer, Refusal):
+            return state
+        try:
+            return self.append(state, answer, caller.actor, {name: text.encode()})
+        except ConflictError:
+            # The run is not where it was refused any more; the words must not be held against what is there now.
+            return self.state(state.run)
 
     def _output_tail(self, refusal: Refusal) -> str:
         parts = ""
@@ -311,10 +332,13 @@ class RunService:
                 aside.writelines(torn)
             hit("spool.aside.after")
         for line, behind in lines:
-            state = self._fold_line(state, line, behind)
-        if lines and lines[-1][1] == end:
-            return state
-        return self._move_offset(state, end)
+            while behind > offset:
+                try:
+                    state, offset = self._fold_line(state, line, behind), behind
+                except ConflictError:
+                    # Another writer was first, perhaps with something else: the line may still have to be folded.
+                    state, offset = self.journal.load(state.run)
+        return state if offset >= end else self._move_offset(state, end)
 
     def _hooked(self, state: State) -> bool:
         """Whether hooks may have written to the run's spool: only those of an agent session do."""
@@ -327,10 +351,7 @@ class RunService:
         asked = spool.interpret(line, workflow, state, found.digest if found else None, found.mark if found else None)
         answer = decide(workflow, state, *asked, Evidence()) if asked else []
         events = [] if isinstance(answer, Refusal) else answer
-        try:
-            fresh = self.journal.append(state, events, asked[0].actor if asked else "", {}, behind)
-        except ConflictError:
-            return self.journal.load(state.run)[0]
+        fresh = self.journal.append(state, events, asked[0].actor if asked else "", {}, behind)
         self.publisher.after(fresh, events)
         return fresh
 

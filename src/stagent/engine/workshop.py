@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import time
 
-import msgspec
-
 from stagent import processes
 from stagent.core import commands as cmd
 from stagent.core.canonical import digest
 from stagent.core.events import ArtifactRecorded, AttemptEnded, AttemptStarted, CheckStarted, Producer
 from stagent.core.frontmatter import FrontMatter, parse, rewrite
+from stagent.core.ids import attempt_id
 from stagent.core.masking import mask_bytes
 from stagent.core.model import Stage
 from stagent.core.refusals import Refusal
@@ -34,16 +33,18 @@ class Workshop:
     def __init__(self, service: RunService) -> None:
         self.service = service
 
-    def check(self, state: State, started: CheckStarted, progress: Progress) -> None:
-        """Run a check that was recorded as started, and record what it gave."""
+    def check(self, state: State, caller: cmd.Caller, started: CheckStarted, progress: Progress) -> None:
+        """Run a check that was recorded as started for a caller's `advance`, and record what it gave."""
         service = self.service
         stage = service.workflow(state).stages[state.stage]
         result = state.artifact.result if state.artifact else ""
         check = next(item for item in stage.checks_for(result) if item.name == started.name)
-        env = environment(service.pinned_environment(state), stage.name, {"STAGENT_CHECK": check.name, **check.env})
+        extra = {"STAGENT_CHECK": check.name, **check.env, **_mark(f"{state.run}.{state.epoch}.{check.name}")}
+        env = environment(service.pinned_environment(state), stage.name, extra)
         ran = checks.execute(check, stage, started, service.workspace, state.protect_ref, env, progress)
         engine = cmd.Caller(actor="engine", kind="engine")
-        service.submit(state.run, engine, cmd.EndCheck(event=ran.event), ran.blobs)
+        driver = caller if caller.kind == "runner" else None
+        service.submit(state.run, engine, cmd.EndCheck(event=ran.event), ran.blobs, driver=driver)
 
     def command(self, state: State, caller: cmd.Caller, progress: Progress) -> None:
         """Run the command of a command stage, write its artifact, and record it as the engine's own.
@@ -66,6 +67,7 @@ class Workshop:
         if isinstance(begun, Refusal):
             return
         extra = {"STAGENT_RUN": state.run, "STAGENT_EPOCH": str(state.epoch)}
+        extra |= _mark(attempt_id(state.run, state.epoch, begin.number))
         finished = run(
             stage.run or "",
             cwd=self.service.root,
@@ -75,6 +77,10 @@ class Workshop:
         )
         result = stage.results.get(str(finished.exit), stage.results["*"])
         data = rewrite(_body(stage, finished), {"epoch": str(state.epoch), "result": result})
+        if self.service.journal.load(state.run)[0].seq != begun.seq:
+            # Somebody interrupted or took over: what lies in the folder is not this call's to write any more.
+            self._end_orphaned(state, begin, caller)
+            return
         write(self.service.folder(state).artifact(stage.name), data)
         self._record(begun, begin, result, data, finished.exit, caller)
 
@@ -96,8 +102,11 @@ class Workshop:
         try:
             self.service.append(state, [artifact, ended], caller.actor, {digest(data): data})
         except ConflictError:
-            orphaned = msgspec.structs.replace(ended, outcome="orphaned")
-            self.service.submit(state.run, caller, cmd.EndAttempt(event=orphaned))
+            self._end_orphaned(state, begin, caller)
+
+    def _end_orphaned(self, state: State, begin: AttemptStarted, caller: cmd.Caller) -> None:
+        ended = AttemptEnded(stage=begin.stage, epoch=begin.epoch, number=begin.number, outcome="orphaned")
+        self.service.submit(state.run, caller, cmd.EndAttempt(event=ended))
 
     def _orphaned(self, state: State, caller: cmd.Caller, stage: Stage, progress: Progress) -> bool:
         """Wait while another process runs the stage's command; end its attempt when that process is gone."""
@@ -107,6 +116,12 @@ class Workshop:
             return False
         ended = AttemptEnded(stage=stage.name, epoch=state.epoch, number=state.attempt, outcome="orphaned")
         return not isinstance(self.service.submit(state.run, caller, cmd.EndAttempt(event=ended)), Refusal)
+
+
+def _mark(name: str) -> dict[str, str]:
+    """Return the variable that marks the processes of a command, after ending what an earlier call left of it."""
+    processes.kill_attempt(name, None, None)
+    return {processes.COMMAND_MARKER: name}
 
 
 def _body(stage: Stage, finished: Finished) -> bytes:

@@ -15,6 +15,7 @@ import msgspec
 
 from stagent import processes
 from stagent.core import commands as cmd
+from stagent.core.advance import holds
 from stagent.core.canonical import digest
 from stagent.core.events import AttemptEnded, AttemptStarted, Holder
 from stagent.core.ids import attempt_id
@@ -24,11 +25,12 @@ from stagent.core.ports import AgentBackend, AgentEvent, AttemptSpec, Outcome
 from stagent.core.refusals import Refusal
 from stagent.core.state import State
 from stagent.engine.evidence import HOST
-from stagent.engine.service import RunService
-from stagent.errors import RefusedError
+from stagent.engine.service import Advanced, RunService
+from stagent.errors import RefusedError, WorkspaceError
 from stagent.failpoints import hit
 from stagent.runner.heartbeat import Heartbeat
 from stagent.runner.policy import Policy
+from stagent.runner.reaper import Reaper
 from stagent.runner.supervisor import Supervisor
 
 Ending = Literal["ended", "waiting", "blocked", "escalated", "interrupted"]
@@ -89,6 +91,9 @@ class Runner:
         over = _over(state)
         if over is not None:
             return over
+        lost = holds(state, self._caller)
+        if lost is not None:
+            raise _error(lost)
         stage = self.service.workflow(state).stages[state.stage]
         if stage.kind in ("agent", "review") and (state.attempt == 0 or state.refusal):
             if state.refused >= stage.retry.attempts:
@@ -101,7 +106,9 @@ class Runner:
         return self._advance()
 
     def _advance(self) -> Ending | None:
-        done = self.service.advance(self.run, self._caller, progress=self.hooks.on_check)
+        done = self._asked()
+        if done is None:
+            return None
         refusal = done.refusal
         if refusal is None or refusal.blame == "work":
             if refusal is not None and refusal.code == "gate.rejected":
@@ -112,7 +119,26 @@ class Runner:
         over = _over(done.state)
         if over is not None:
             return over
-        raise RefusedError(refusal.code, refusal.what, where=refusal.where, known=refusal.known, remedy=refusal.remedy)
+        raise _error(refusal)
+
+    def _asked(self) -> Advanced | None:
+        """Ask for the transition; None when the project cannot even be looked at and an attempt must mend that."""
+        # A check runs what the agent wrote. What escapes from it without mark and group is adopted here, and ended.
+        reaper = Reaper(f"{self.run}.advance")
+        try:
+            return self.service.advance(self.run, self._caller, progress=self.hooks.on_check)
+        except WorkspaceError as error:
+            state = self.service.state(self.run)
+            if self.service.workflow(state).stages[state.stage].kind not in ("agent", "review"):
+                raise
+            text = str(error).encode("utf-8", "replace")
+            self.service.submit(
+                self.run, self._caller, cmd.Refuse(code=error.code, text=digest(text)), {digest(text): text}
+            )
+            return None
+        finally:
+            reaper.sweep()
+            reaper.close()
 
     # -- attempts --------------------------------------------------------------------------------------------
 
@@ -132,7 +158,7 @@ class Runner:
             )
             answer = self.service.submit(self.run, self._caller, cmd.BeginAttempt(event=event))
             if isinstance(answer, Refusal):
-                raise RefusedError(answer.code, answer.what, where=answer.where, remedy=answer.remedy)
+                raise _error(answer)
             hit("runner.attempt_logged")
 
         outcome = self.supervisor.run(spec, launch, on_event=self.hooks.on_agent, on_started=begun)
@@ -198,7 +224,9 @@ class Runner:
         if not state.attempt_open:
             return
         name = attempt_id(state.run, state.epoch, state.attempt)
-        processes.kill_attempt(name, state.attempt_pid, state.attempt_started)
+        # The process of a command's attempt is an engine that ran it, perhaps one that still serves other runs.
+        by_mark = self.service.workflow(state).stages[state.stage].kind == "command"
+        processes.kill_attempt(name, None if by_mark else state.attempt_pid, None if by_mark else state.attempt_started)
         event = AttemptEnded(
             stage=state.stage,
             epoch=state.epoch,
@@ -228,7 +256,7 @@ class Runner:
         )
         caller = cmd.Caller(actor=policy.actor, kind="engine")
         blobs = {digest(reason): reason, policy.digest: policy.text}
-        return not isinstance(self.service.submit(self.run, caller, command, blobs), Refusal)
+        return not isinstance(self.service.submit(self.run, caller, command, blobs, driver=self._caller), Refusal)
 
     # -- endings ---------------------------------------------------------------------------------------------
 
@@ -253,6 +281,10 @@ def holder() -> Holder:
     """Return this process as the holder of a lease."""
     pid = os.getpid()
     return Holder(kind="runner", pid=pid, started=processes.start_time(pid), host=HOST)
+
+
+def _error(refusal: Refusal) -> RefusedError:
+    return RefusedError(refusal.code, refusal.what, where=refusal.where, known=refusal.known, remedy=refusal.remedy)
 
 
 def _over(state: State) -> Ending | None:

@@ -175,7 +175,8 @@ class Reaper:
         A look at all processes is not one instant: what forks and exits all the time can slip through it, but each
         time it leaves a dead one. Only a look that finds neither is the end.
         """
-        found = processes.members(rows, self._attempt_id, self._pid, self._started, _WARD.adopted(rows))
+        adopted = _WARD.adopted(rows)
+        found = processes.members(rows, self._attempt_id, self._pid, self._started, adopted, str(os.getpid()))
         found = [row for row in found if row.pid != self._pid]
         buried = self._bury([row for row in found if row.dead])
         return [row for row in found if not row.dead], buried

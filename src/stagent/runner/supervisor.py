@@ -38,11 +38,13 @@ _BURIAL_SECONDS = 5.0
 def attempt_environment(spec: AttemptSpec) -> dict[str, str]:
     """Return the variables every process of an attempt is started with.
 
-    STAGENT_ATTEMPT (the attempt's id, which also marks its processes), STAGENT_RUN, STAGENT_STAGE, STAGENT_EPOCH,
-    STAGENT_STAGE_ATTEMPT (attempts at this stage over the whole run, from 1), STAGENT_ARTIFACT, STAGENT_RUN_DIR.
+    STAGENT_ATTEMPT (the attempt's id, which also marks its processes), STAGENT_RUNNER (our process id), STAGENT_RUN,
+    STAGENT_STAGE, STAGENT_EPOCH, STAGENT_STAGE_ATTEMPT (attempts at this stage over the whole run, from 1),
+    STAGENT_ARTIFACT, STAGENT_RUN_DIR.
     """
     return {
         processes.MARKER: spec.id,
+        processes.RUNNER_MARKER: str(os.getpid()),
         "STAGENT_RUN": spec.run,
         "STAGENT_STAGE": spec.stage,
         "STAGENT_EPOCH": str(spec.epoch),

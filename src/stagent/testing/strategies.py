@@ -64,7 +64,7 @@ def _stages(
     for result in draw(st.lists(st.sampled_from(RESULTS[1:]), unique=True, max_size=3)):
         transitions[result] = draw(st.sampled_from(back))
     stage: Document = {"transitions": transitions, "inputs": draw(_inputs(names, index, run_files))}
-    kinds = ["agent"] if plain else ["agent", "command", "human", *(["review"] if index else [])]
+    kinds = ["agent"] if plain else ["agent", "command", "human", *(["review"] * 2 if index else [])]
     kind = draw(st.sampled_from(kinds))
     if kind in ("agent", "review"):
         worker = draw(st.sampled_from(["inline", "subagent"]))

@@ -118,10 +118,10 @@ def test_the_first_rule_that_fails_is_the_refusal() -> None:
     ]
 
 
-def test_a_transition_records_the_artifact_first() -> None:
+def test_a_transition_records_the_artifact_in_the_same_breath() -> None:
     world = made()
     found = world.work("approved")
-    [recorded] = world.do(cmd.Advance())
+    recorded, moved, entered = world.do(cmd.Advance())
     assert recorded == ev.ArtifactRecorded(
         stage="planning",
         epoch=1,
@@ -131,13 +131,22 @@ def test_a_transition_records_the_artifact_first() -> None:
         size=found.size,
         producer=ev.Producer(kind="session", id="session-1"),
     )
-    moved, entered = world.do(cmd.Advance())
-    assert moved == ev.Transitioned(
-        source="planning", target="executing", result="approved", epoch=2, digest=found.digest
-    )
+    assert (moved.source, moved.target, moved.result) == ("planning", "executing", "approved")
+    assert (moved.epoch, moved.digest, moved.cause, moved.protect) == (2, found.digest, "table", None)
     assert entered == ev.StageEntered(stage="executing", epoch=2, tree=None)
     assert world.now.accepted["planning"].digest == found.digest
     assert world.now.artifact is None
+
+
+def test_what_was_read_is_recorded_once_though_it_is_not_enough() -> None:
+    world = made(writes="artifact")
+    world.project["src/a"] = "2"
+    world.work("approved")
+    assert kinds(world.do(cmd.Advance())) == ["ArtifactRecorded"]
+    assert codes(world.do(cmd.Advance())) == "tree.changed"
+    assert codes(world.do(cmd.Advance())) == "tree.changed"
+    world.project["src/a"] = "1"
+    assert kinds(world.do(cmd.Advance())) == ["Transitioned", "StageEntered"]
 
 
 def test_a_refusal_changes_nothing() -> None:
@@ -277,8 +286,7 @@ def started(world: World) -> list[str]:
 def test_checks_run_one_after_another_and_name_what_they_look_at() -> None:
     world = made(checks=TWO)
     found = world.work("approved")
-    world.do(cmd.Advance())
-    [begun] = world.do(cmd.Advance())
+    _, begun = world.do(cmd.Advance())
     assert begun == ev.CheckStarted(name="tests", epoch=1, artifact=found.digest, tree=world.tree, pid=300, started="3")
     world.end_check()
     [begun] = world.do(cmd.Advance())
@@ -318,7 +326,6 @@ def test_results_follow_the_tree_that_another_check_writes() -> None:
     world = made(checks=TWO, writes="artifact")
     world.work("approved")
     world.do(cmd.Advance())
-    world.do(cmd.Advance())
     world.end_check()
     world.do(cmd.Advance())
     world.end_check(writes={"build/lint": "1"})
@@ -337,7 +344,6 @@ def test_a_failed_check_that_writes_does_not_make_the_next_look_fail() -> None:
 def test_a_check_without_an_end_is_run_again(outcome: str) -> None:
     world = made(checks=TWO[:1])
     world.work("approved")
-    world.do(cmd.Advance())
     world.do(cmd.Advance())
     if outcome == "abandoned":
         world.end_check("abandoned")
@@ -362,8 +368,7 @@ def test_checks_hold_for_the_results_they_name() -> None:
 def test_checks_come_to_an_end_where_there_is_no_tree() -> None:
     world = made(checks=TWO[:1])
     world.work("approved")
-    world.do(cmd.Advance(), tree=None)
-    [begun] = world.do(cmd.Advance(), tree=None)
+    _, begun = world.do(cmd.Advance(), tree=None)
     assert begun.tree == ""
     ended = ev.CheckEnded(name="tests", epoch=1, artifact=begun.artifact, tree="", tree_after="", outcome="pass")
     world.do(cmd.EndCheck(event=ended))
@@ -383,7 +388,7 @@ def test_at_the_cap_a_run_is_escalated() -> None:
     world.work("again")
     world.advance()
     world.work("again", body="2")
-    budget, moved, ended = world.advance()
+    _, budget, moved, ended = world.advance()
     assert budget == ev.BudgetReached(budget="max_epoch", limit=3, action="escalate")
     assert (moved.target, moved.cause, moved.epoch) == ("escalated", "cap", 3)
     assert (ended.terminal, ended.success) == ("escalated", False)
@@ -395,7 +400,7 @@ def test_the_cap_cannot_be_carried_out_where_escalated_is_not_declared() -> None
     for number in range(4):
         world.work("again", body=str(number))
         answer = world.advance()
-    assert answer[0] == ev.BudgetReached(budget="max_epoch", limit=3, action="continue")
+    assert answer[1] == ev.BudgetReached(budget="max_epoch", limit=3, action="continue")
     assert (world.now.stage, world.now.epoch, world.now.live) == ("planning", 5, True)
 
 
@@ -403,7 +408,7 @@ def test_the_cap_never_meets_a_terminal() -> None:
     base = changed(PLAIN, "max_epoch", 1)
     world = World(workflow(changed(base, f"{STAGES}/transitions", {"done": "complete", "approved": "executing"})))
     world.work("done")
-    moved, ended = world.advance()
+    _, moved, ended = world.advance()
     assert (moved.target, moved.cause, ended.success) == ("complete", "table", True)
     assert world.now.success
 

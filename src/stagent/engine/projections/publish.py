@@ -10,7 +10,7 @@ from stagent.config import DataHome
 from stagent.core.events import Escalated, Event, StageEntered, Terminal
 from stagent.core.ports import BlobGone
 from stagent.core.state import State
-from stagent.engine.folder import RunFolder, overwrite, read, remove, write
+from stagent.engine.folder import RunFolder, file_digest, overwrite, read, remove, write
 from stagent.engine.pinned import Pinned
 from stagent.engine.projections import live, statefile
 from stagent.failpoints import hit
@@ -54,9 +54,9 @@ class Publisher:
                 write(folder.run_file(name), self._blob(content))
         if not state.ended:
             self._instructions(state, folder, state.stage)
-        if state.report:
+        if state.report and state.status in ("ended", "escalated"):
             report = folder.artifact(state.terminal or "escalated")
-            if not report.exists():
+            if file_digest(report) != state.report:
                 write(report, self._blob(state.report))
         self._write(state, folder)
 

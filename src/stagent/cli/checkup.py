@@ -1,0 +1,322 @@
+"""What `stagent doctor` looks at: one function per kind of trouble, in the list `CHECKS`.
+
+A check takes the `Patient` and yields findings; it changes nothing. New checks are added to the list.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from functools import cached_property
+from pathlib import Path
+
+import msgspec
+
+from stagent import processes
+from stagent.bootstrap import Home
+from stagent.cli.runs import Entry, entries
+from stagent.cli.status import driver_of
+from stagent.config import DataHome
+from stagent.core.ids import attempt_id
+from stagent.core.state import State
+from stagent.engine.audit import verify
+from stagent.engine.folder import NAME
+from stagent.engine.service import RunService
+from stagent.errors import StagentError
+
+PYTHON = (3, 11)
+SQLITE = (3, 31)
+GIT = (2, 31)
+_VERSION = re.compile(r"(\d+)\.(\d+)")
+_OTHERS = 0o077
+_SETTLED = 3600.0
+"""Seconds after which a temporary file without a living maker is a leftover."""
+_MAKER = re.compile(r"\.(\d+)\.(?:\d+\.tmp|new)\Z")
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that is broken: a stable code, where, what, and how to mend it."""
+
+    code: str
+    where: str
+    what: str
+    remedy: str
+
+
+Findings = Iterator[Finding]
+
+
+class Patient:
+    """What the checks look at; `deep` folds every log anew. Without a data home there are no runs to look at."""
+
+    def __init__(self, data: DataHome, *, deep: bool) -> None:
+        self.data = data
+        self.deep = deep
+        self.problem: StagentError | None = None
+        self.home: Home | None = None
+        if data.root.is_dir():
+            try:
+                self.home = Home(data)
+            except StagentError as error:
+                self.problem = error
+
+    @cached_property
+    def entries(self) -> list[Entry]:
+        """Every run that is known."""
+        return list(entries(self.home, self.home.index.projects())) if self.home is not None else []
+
+    @property
+    def readable(self) -> Iterator[tuple[RunService, State]]:
+        """The runs whose state can be read, with it."""
+        for entry in self.entries:
+            if entry.service is not None:
+                try:
+                    state = entry.service.journal.load(entry.run)[0]
+                except StagentError:
+                    continue  # `logs` reports it
+                yield entry.service, state
+
+    def close(self) -> None:
+        """Release every database."""
+        if self.home is not None:
+            self.home.close()
+
+
+def python(patient: Patient) -> Findings:
+    """The interpreter and the SQLite in it are new enough."""
+    if sys.version_info < PYTHON:
+        yield Finding(
+            code="python.old",
+            where=sys.executable,
+            what=f"Python {sys.version.split()[0]} is too old",
+            remedy="Install Python 3.11 or newer.",
+        )
+    if sqlite3.sqlite_version_info < SQLITE:
+        yield Finding(
+            code="python.sqlite",
+            where=sys.executable,
+            what=f"its SQLite {sqlite3.sqlite_version} is too old",
+            remedy="Use a Python with SQLite 3.31 or newer.",
+        )
+
+
+def git(patient: Patient) -> Findings:
+    """Git is there and new enough."""
+    program = shutil.which("git")
+    if program is None:
+        yield Finding(code="git.missing", where="PATH", what="there is no git", remedy="Install git 2.31 or newer.")
+        return
+    try:
+        done = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=30, check=False)
+        answer = done.stdout.strip()
+    except (OSError, subprocess.TimeoutExpired) as error:
+        answer = str(error)
+    match = _VERSION.search(answer)
+    if match is None or (int(match[1]), int(match[2])) < GIT:
+        yield Finding(
+            code="git.old",
+            where=program,
+            what=f"`git --version` says: {answer or 'nothing'}",
+            remedy="Install git 2.31 or newer.",
+        )
+
+
+def path(patient: Patient) -> Findings:
+    """Only one `stagent` can be meant by the name."""
+    own = Path(sys.executable).with_name("stagent")
+    found: list[Path] = []
+    for folder in os.environ.get("PATH", "").split(os.pathsep):
+        place = shutil.which("stagent", path=folder or os.curdir)
+        if place is not None and not any(Path(place).samefile(other) for other in found):
+            found.append(Path(place))
+    wrong = [place for place in found if not (own.exists() and place.samefile(own))]
+    if wrong and (own.exists() or len(found) > 1):
+        yield Finding(
+            code="path.other",
+            where=", ".join(str(place) for place in wrong),
+            what=f"another stagent is on the PATH; this one belongs to {own.parent}",
+            remedy="Remove the one you do not want, or put the other's folder first in PATH.",
+        )
+
+
+def home(patient: Patient) -> Findings:
+    """The data home can be written, and by its owner alone."""
+    root = patient.data.root
+    if not root.exists():
+        return
+    if not root.is_dir() or not os.access(root, os.W_OK | os.X_OK):
+        yield Finding(
+            code="home.unwritable",
+            where=str(root),
+            what="the data home cannot be written",
+            remedy="Give yourself the right to write it, or set STAGENT_HOME to another folder.",
+        )
+        return
+    # What lies inside is as private as the folder around it.
+    mode = root.stat().st_mode & 0o777
+    if mode & _OTHERS:
+        yield Finding(
+            code="home.open",
+            where=str(root),
+            what=f"others than its owner may use it (mode {mode:03o})",
+            remedy=f"chmod go-rwx {root}",
+        )
+
+
+def databases(patient: Patient) -> Findings:
+    """The registry and every project's database can be read, and their folders are there."""
+    if patient.problem is not None and patient.data.root.is_dir():
+        yield _finding(patient.problem)
+    if patient.home is None:
+        return
+    seen: set[str] = set()
+    for entry in patient.entries:
+        if entry.service is None and entry.problem.code != "run.missing" and entry.project.project not in seen:
+            seen.add(entry.project.project)
+            yield _finding(entry.problem)
+    for row in patient.home.index.projects():
+        if not Path(row.root).is_dir():
+            yield Finding(
+                code="project.gone",
+                where=row.root,
+                what="the project's folder does not exist any more",
+                remedy="Put it back in its place; its runs are kept in the data home.",
+            )
+
+
+def logs(patient: Patient) -> Findings:
+    """Every log ends where its checkpoint says; with `deep`, it folds to the checkpoint and its blobs are there."""
+    for entry in patient.entries:
+        if entry.service is None:
+            if entry.problem.code == "run.missing":
+                yield _finding(entry.problem, entry.run)
+            continue
+        try:
+            what = _deep(entry.service, entry.run) if patient.deep else _quick(entry.service, entry.run)
+        except StagentError as error:
+            yield _finding(error, entry.run)
+            continue
+        if what:
+            yield Finding(
+                code="log.broken",
+                where=entry.run,
+                what=what,
+                remedy="Restore the project's database from a copy; `stagent audit verify` says more.",
+            )
+
+
+def _quick(service: RunService, run: str) -> str:
+    checkpoint = service.store.checkpoint(run)
+    service.journal.load(run)
+    tail = list(service.store.read(run, after=checkpoint.seq - 1))
+    if len(tail) != 1 or (tail[0].seq, tail[0].hash) != (checkpoint.seq, checkpoint.head):
+        return f"the log does not end at event {checkpoint.seq} as its checkpoint says"
+    return ""
+
+
+def _deep(service: RunService, run: str) -> str:
+    return verify(service.journal, run).problem
+
+
+def leases(patient: Patient) -> Findings:
+    """No run is held by a process that is gone."""
+    for service, state in patient.readable:
+        if not state.ended and driver_of(service, state) == "stale":
+            holder = state.lease.holder if state.lease else None
+            yield Finding(
+                code="run.stale",
+                where=state.run,
+                what=f"the {holder.kind if holder else 'driver'} that drove it is gone (stage {state.stage})",
+                remedy=f"Go on with it: stagent run --resume {state.run}; or end it: stagent cancel {state.run}.",
+            )
+
+
+def orphans(patient: Patient) -> Findings:
+    """No attempt's processes live without a runner."""
+    table = None
+    for service, state in patient.readable:
+        if not state.attempt_open or driver_of(service, state) not in ("stale", "none"):
+            continue
+        table = processes.table() if table is None else table
+        name = attempt_id(state.run, state.epoch, state.attempt)
+        found = processes.members(table, name, state.attempt_pid, state.attempt_started)
+        pids = [str(info.pid) for info in found if not info.dead]
+        if pids:
+            yield Finding(
+                code="attempt.orphaned",
+                where=state.run,
+                what=f"processes of attempt {name} live without their runner: {', '.join(pids)}",
+                remedy=f"stagent run --resume {state.run} ends them and goes on.",
+            )
+
+
+def spools(patient: Patient) -> Findings:
+    """What hooks wrote down could be read."""
+    folder = patient.data.root / "spool"
+    for place in sorted(folder.glob("*.torn")):
+        yield Finding(
+            code="spool.torn",
+            where=str(place),
+            what="lines of a hook could not be read and were kept aside",
+            remedy="Look at them; remove the file when nothing in it is missed.",
+        )
+    for place in sorted(folder.glob("*.ndjson")):
+        data = place.read_bytes()
+        if data and not data.endswith(b"\n") and time.time() - place.stat().st_mtime > _SETTLED:
+            yield Finding(
+                code="spool.unfinished",
+                where=str(place),
+                what="its last line was never finished",
+                remedy="The hook that wrote it was killed; the line is passed over when the next one is written.",
+            )
+
+
+def leftovers(patient: Patient) -> Findings:
+    """No temporary file of a process that is gone lies about."""
+    root = patient.data.root
+    places = [*root.glob("*.new"), *root.glob("live/.*.new"), *root.glob("projects/*/blobs/*/*.tmp")]
+    for row in patient.home.index.projects() if patient.home is not None else []:
+        places += Path(row.root, NAME).glob("*/**/.*.new")
+    for place in sorted(places):
+        if _is_leftover(place):
+            yield Finding(
+                code="file.leftover",
+                where=str(place),
+                what="a temporary file whose maker is gone",
+                remedy=f"rm {place}",
+            )
+
+
+def _is_leftover(place: Path) -> bool:
+    try:
+        age = time.time() - place.stat().st_mtime
+    except OSError:
+        return False
+    maker = _MAKER.search(place.name)
+    if maker is not None:
+        return processes.look(int(maker[1])) is None
+    return age > _SETTLED
+
+
+def _finding(error: StagentError, where: str = "") -> Finding:
+    return Finding(code=error.code, where=error.where or where, what=error.what, remedy=error.remedy)
+
+
+CHECKS: tuple[Callable[[Patient], Findings], ...] = (
+    python,
+    git,
+    path,
+    home,
+    databases,
+    logs,
+    leases,
+    orphans,
+    spools,
+    leftovers,
+)

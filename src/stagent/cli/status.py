@@ -1,0 +1,186 @@
+"""`stagent status`: where a run stands, who drives it, what it waits for and what to do next."""
+
+from __future__ import annotations
+
+import click
+import msgspec
+
+from stagent.bootstrap import Home
+from stagent.cli import output
+from stagent.cli.options import selector_options
+from stagent.cli.select import Selector, choose
+from stagent.cli.words import age, wrapped
+from stagent.core.masking import mask
+from stagent.core.state import State
+from stagent.engine.evidence import HOST
+from stagent.engine.service import RunService
+from stagent.errors import NotFoundError
+
+_UNHEARD = 15 * 60 * 1000
+"""Milliseconds after which a driver on another machine counts as gone."""
+_REFUSAL_LINES = 12
+
+
+class Standing(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a run stands, for people and programs. `driver`: running, stale, idle (nobody must act at once) or none."""
+
+    run: str
+    status: str
+    terminal: str | None
+    success: bool
+    workflow: str
+    stage: str
+    epoch: int
+    driver: str
+    holder: str
+    waits_for: str
+    remedy: str
+    refusal: str
+    feedback: str
+    head: str
+    seq: int
+    started_at: int
+    updated_at: int
+
+    @property
+    def word(self) -> str:
+        """The one word for the whole run."""
+        if self.terminal:
+            return self.terminal
+        return "stale" if self.driver == "stale" else self.status
+
+
+def driver_of(service: RunService, state: State) -> str:
+    """Say whether the process that holds a run lives: `running`, `stale`, `idle` (no process to look at) or `none`."""
+    if state.lease is None:
+        return "none"
+    alive = service.gatherer.holder_alive(state)
+    if alive is not None:
+        return "running" if alive else "stale"
+    holder = state.lease.holder
+    if holder.host and holder.host != HOST:
+        heard = service.store.last_heartbeat(state.run, state.lease.fence) or 0
+        return "running" if service.clock() - max(heard, state.updated_at) < _UNHEARD else "stale"
+    return "idle"
+
+
+def stand(service: RunService, state: State) -> Standing:
+    """Return where a run stands."""
+    driver = driver_of(service, state)
+    waits, remedy = _waits(service, state, driver)
+    return Standing(
+        run=state.run,
+        status=state.status,
+        terminal=state.terminal,
+        success=state.success,
+        workflow=state.flow,
+        stage=state.stage,
+        epoch=state.epoch,
+        driver=driver,
+        holder=_holder(state),
+        waits_for=waits,
+        remedy=remedy,
+        refusal="" if state.ended else state.refusal,
+        feedback="" if state.ended else mask(service.text(state.feedback)),
+        head=state.head,
+        seq=state.seq,
+        started_at=state.started_at,
+        updated_at=state.updated_at,
+    )
+
+
+def _holder(state: State) -> str:
+    holder = state.lease.holder if state.lease else None
+    if holder is None:
+        return ""
+    name = f" {holder.session}" if holder.session else ""
+    process = f", process {holder.pid}" if holder.pid is not None else ""
+    place = f" on {holder.host}" if holder.host and holder.host != HOST else ""
+    return f"{holder.kind}{name}{process}{place}"
+
+
+def _waits(service: RunService, state: State, driver: str) -> tuple[str, str]:
+    """Return what a run waits for, and the command that helps."""
+    go_on = f"stagent run --resume {state.run}"
+    if state.ended:
+        return "", f"stagent show {state.run}"
+    if state.status != "running":
+        return f"somebody to go on: the run is {state.status}", go_on
+    gate = _gate(service, state)
+    if gate is not None:
+        return gate
+    if driver == "stale":
+        return "a new driver: the process that drove it is gone", go_on
+    for name, check in state.checks.items():
+        if check.outcome == "running":
+            return f"the check {name}", f"stagent wait {state.run}"
+    if state.attempt_open:
+        return f"attempt {state.attempt} at {state.stage}", f"stagent wait {state.run}"
+    stage = service.workflow(state).stages[state.stage]
+    results = ", ".join(sorted(stage.transitions))
+    return f"the artifact of {state.stage} with a result ({results})", f"stagent context {state.run}"
+
+
+def _gate(service: RunService, state: State) -> tuple[str, str] | None:
+    stage = service.workflow(state).stages[state.stage]
+    decided = state.gate.decision if state.gate is not None else ""
+    if stage.kind == "human" and not decided:
+        choices = ", ".join(sorted(stage.transitions))
+        return f"a person's choice: {choices}", f"stagent answer {state.run} --choice CHOICE"
+    if state.gate is None or (decided and decided != "reject"):
+        return None
+    if decided == "reject":
+        return "a new artifact: a person rejected this one", f"stagent redo {state.run}"
+    again = " again: what was approved has changed" if state.gate.stale else ""
+    return f"a person's decision{again}", f"stagent approve {state.run}   (or reject, redo)"
+
+
+@click.command(name="status")
+@selector_options
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def status_command(selector: Selector, as_json: bool) -> int:
+    """Show where a run stands, what it waits for and what to do next."""
+    home = Home()
+    try:
+        try:
+            chosen = choose(home, selector)
+        except NotFoundError as error:
+            if error.code != "run.none" or selector != Selector():
+                raise
+            return _nothing(error, as_json)
+        state = chosen.service.state(chosen.run)
+        standing = stand(chosen.service, state)
+        if as_json:
+            output.as_json({**msgspec.to_builtins(standing), "project": str(chosen.service.root)})
+        else:
+            _print(chosen.service, state, standing)
+        return output.OK
+    finally:
+        home.close()
+
+
+def _nothing(error: NotFoundError, as_json: bool) -> int:
+    if as_json:
+        output.as_json({"run": None})
+    else:
+        output.line(f"There is {error.what}.")
+    output.note(error.remedy)
+    return output.OK
+
+
+def _print(service: RunService, state: State, standing: Standing) -> None:
+    since = age(service.clock() - state.updated_at)
+    title = service.workflow(state).stages[state.stage].title
+    output.line(f"Run:      {state.run} ({state.flow}) in {service.root}")
+    output.line(f"State:    {standing.word}, last change {since} ago")
+    output.line(f"Stage:    {state.stage}" + (f" ({title})" if title else "") + f", epoch {state.epoch}")
+    if standing.driver != "none":
+        output.line(f"Driver:   {standing.driver}: {standing.holder}")
+    if standing.waits_for:
+        output.line(f"Waits:    for {standing.waits_for}")
+    if standing.refusal:
+        output.line(f"Refused:  {standing.refusal}")
+        for line in wrapped(standing.feedback.strip(), "          ", limit=_REFUSAL_LINES):
+            output.line(line)
+    output.line(f"Log head: {state.head}")
+    output.line(f"Next:     {standing.remedy}")

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fixtures_runs import SECRET
+
+FACTS = ("complete", "plan", "build", "ship", "check.failed", "policy:", "nproven approval", "it is done", "Shipped.")
+
+
+@pytest.mark.parametrize("form", ["md", "html"])
+def test_everything_is_in_it_but_secrets(finished: Any, say: Any, form: str) -> None:
+    said = say("export", finished.run, "--format", form)
+    assert said.status == 0
+    for words in (*FACTS, finished.run, "declared policy", "Declared beforehand.", "third", "audit verify"):
+        assert words in said.out, words
+    assert SECRET not in said.out
+    assert "[masked]" in said.out
+
+
+def test_the_page_is_inert(finished: Any, say: Any) -> None:
+    page = say("export", "--format", "html").out
+    for words in ("<script", "<img", "javascript:alert", "src=", "@import", "url(", " style="):
+        assert words not in page.replace("in](javascript:alert(1)", ""), words
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+    assert "[picture: pixel]" in page
+    assert "default-src 'none'" in page.replace("&#x27;", "'")
+
+
+def test_the_files_suffix_chooses_the_form(finished: Any, say: Any, tmp_path: Path) -> None:
+    for name, start in (("report.html", "<!doctype html>"), ("report.md", "# Build the"), ("report", "# Build the")):
+        said = say("export", "-o", str(tmp_path / name))
+        assert (said.status, said.out) == (0, "")
+        assert (tmp_path / name).read_text().startswith(start)
+        assert (tmp_path / name).stat().st_mode & 0o777 == 0o600
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_an_unknown_form_names_the_known(finished: Any, say: Any) -> None:
+    said = say("export", "--format", "pdf")
+    assert said.status == 64
+    assert "Known: html, md." in said.err
+
+
+def test_a_place_that_cannot_be_written(finished: Any, say: Any, tmp_path: Path) -> None:
+    said = say("export", "-o", str(tmp_path / "no" / "report.md"))
+    assert said.status == 64
+    assert "cannot be written" in said.err
+
+
+def test_a_waiting_run_can_be_exported(waiting: Any, say: Any) -> None:
+    assert "waits for a person" in say("export", "--format", "html").out
+
+
+def test_from_a_process_of_its_own(finished: Any, tmp_path: Path) -> None:
+    file = tmp_path / "r.html"
+    command = [sys.executable, "-m", "stagent", "export", "-o", str(file)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert file.read_text().endswith("</html>\n")

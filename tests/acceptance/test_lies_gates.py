@@ -144,14 +144,15 @@ def test_an_attempt_does_a_persons_other_acts(forger: Machine, what: str) -> Non
 
 def test_a_check_approves_the_gate_of_its_stage(forger: Machine) -> None:
     """The code a check runs is the agent's as well."""
-    lie = f"{PYTHON} detach.py {PYTHON} pty_yes.py out.txt approve {{run}}; {DONE}"
+    lie = f"test -e run.sh || exit 1; . ./run.sh; {PYTHON} detach.py {PYTHON} pty_yes.py out.txt approve $RUN; {DONE}"
     plan = stage(
         {"PASS": "build"},
         gate={"type": "require_approval"},
-        checks=[{"name": "tests", "run": f"test -e run.txt || exit 1; {lie.format(run='$(cat run.txt)')}"}],
+        checks=[{"name": "tests", "run": lie}],
     )
     flow = forger.flow({"plan": plan, "build": stage({"PASS": "complete"})})
-    run = forger.drive(flow, {**WORK, "plan": [shell('echo "$STAGENT_RUN" > run.txt'), claim("PASS")]})
+    told = shell('echo "export RUN=$STAGENT_RUN STAGENT_HOME=$STAGENT_HOME" > run.sh')
+    run = forger.drive(flow, {**WORK, "plan": [told, claim("PASS")]})
     assert run.status == 4, run.done.err
     assert_undecided(run)
     assert "an agent cannot approve" in forger.read("out.txt")
@@ -204,8 +205,11 @@ def test_a_policy_is_never_a_person(machine: Machine) -> None:
 
 
 def test_a_policy_that_always_wants_it_anew_comes_to_an_end(machine: Machine) -> None:
-    run = machine.drive(gated(machine), WORK, "--unattended", machine.policy(plan="redo"))
-    assert run.status in (3, 4)
+    work = {**WORK, "plan": [claim("PASS"), shell('date +%N >> "$STAGENT_ARTIFACT"')]}
+    run = machine.drive(gated(machine), work, "--unattended", machine.policy(plan="redo"))
+    assert run.status == 4
+    assert [event["decision"] for event in run.log("gate.decided")] == ["redo"]
+    assert len(run.log("attempt.started")) == 2
     assert run.log("transitioned") == []
 
 
@@ -221,8 +225,9 @@ def test_an_agent_brings_a_policy_of_its_own_to_a_waiting_run(machine: Machine) 
     assert (answer.status, answer.code) == (2, "person.agent")
     assert_undecided(run)
     # A person may.
-    gone_on = machine.resume(run.run, "--unattended", policy)
-    assert (gone_on.status, gone_on.state.terminal) == (0, "complete")
+    resume = ("run", "--resume", run.run, "--agent", "scripted", "--script", script, "--unattended", policy)
+    assert machine.person(*resume, words=[]).status == 0
+    assert run.state.terminal == "complete"
 
 
 # -- a person -------------------------------------------------------------------------------------------------------
@@ -256,10 +261,10 @@ def test_redo_carries_the_feedback_into_the_next_attempt(machine: Machine) -> No
     )
     words = "Name the files you will touch."
     assert machine.person("redo", run.run, words=[("changed?", words), ("[yes/no]", "yes")]).status == 0
-    again = machine.resume(run.run)
-    assert (again.status, again.place) == (4, ("plan", 1))
-    assert words in again.said()
-    assert len(again.log("attempt.started")) == 2
+    anew = machine.resume(run.run)
+    assert (anew.status, anew.place) == (4, ("plan", 1))
+    assert words in anew.said()
+    assert len(anew.log("attempt.started")) == 2
     assert machine.person("approve", run.run).status == 0
     assert machine.resume(run.run).state.terminal == "complete"
 

@@ -36,7 +36,7 @@ def log_command(selector: Selector, follow: bool, as_json: bool) -> int:
             ended = chosen.service.state(chosen.run).ended
             printer.catch_up()
             if ended or not follow:
-                return output.OK
+                return output.ERROR if printer.broken else output.OK
             time.sleep(_POLL)
     finally:
         home.close()
@@ -51,12 +51,17 @@ class _Printer:
         self._line = _document if as_json else self._words
         self._seq = 0
         self._actor = ""
+        self.broken = False
 
     def catch_up(self) -> None:
         """Print the events since the last call."""
         for record in self._service.store.read(self._run, after=self._seq):
             self._seq = record.seq
-            output.line(self._line(record))
+            try:
+                output.line(self._line(record))
+            except msgspec.DecodeError as error:
+                output.note(f"event {record.seq} cannot be read: {error}")
+                self.broken = True
         sys.stdout.flush()
 
     def _words(self, record: Record) -> str:

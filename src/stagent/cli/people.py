@@ -89,10 +89,9 @@ def agent_above(holder_pid: int | None = None) -> str | None:
     return None
 
 
-def terminal(what: str, state: State | None = None) -> Terminal:
-    """Return the terminal of the person who calls. Raises RefusedError when none can be there."""
-    holder = state.lease.holder if state is not None and state.lease else None
-    above = agent_above(holder.pid if holder and holder.kind == "runner" else None)
+def no_agent(what: str, holder_pid: int | None = None) -> None:
+    """Refuse what only a person may do when an agent stands above this process. Raises RefusedError."""
+    above = agent_above(holder_pid)
     if above is not None:
         raise RefusedError(
             "person.agent",
@@ -100,6 +99,12 @@ def terminal(what: str, state: State | None = None) -> Terminal:
             where=what,
             remedy="A person does it in a terminal of his own.",
         )
+
+
+def terminal(what: str, state: State | None = None) -> Terminal:
+    """Return the terminal of the person who calls. Raises RefusedError when none can be there."""
+    holder = state.lease.holder if state is not None and state.lease else None
+    no_agent(what, holder.pid if holder and holder.kind == "runner" else None)
     try:
         return Terminal(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
     except OSError as error:

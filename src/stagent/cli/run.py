@@ -13,8 +13,7 @@ from typing import cast
 import click
 
 from stagent.bootstrap import Home
-from stagent.cli import output
-from stagent.cli.people import Asker
+from stagent.cli import output, people
 from stagent.cli.reporter import Reporter
 from stagent.config import value
 from stagent.core.commands import Caller, Resume
@@ -62,6 +61,8 @@ def run_command(
     try:
         policy = Policy.load(unattended) if unattended else None
         if resume is not None:
+            if policy is not None:
+                people.no_agent("declare decisions for a run that waits")
             service = home.of(resume)
             backend, options = _backend(home, agent, script, service)
             state = _resume(service, resume)
@@ -155,7 +156,7 @@ def _drive(
     hooks = Hooks(
         on_agent=reporter.agent,
         on_check=reporter.check,
-        ask=Asker(service, state.run, quiet=as_json, before=reporter.catch_up).ask,
+        ask=people.Asker(service, state.run, quiet=as_json, before=reporter.catch_up).ask,
     )
     runner = Runner(service, backend, state.run, policy=policy, options=options, hooks=hooks)
     service.listeners.append(reporter.catch_up)

@@ -15,8 +15,8 @@ from stagent.cli.words import plain_lines
 from stagent.core import events as ev
 from stagent.core.masking import mask
 from stagent.core.ports import BlobGone
-from stagent.engine.history import blobs_of, tell
-from stagent.errors import NotFoundError, UsageError
+from stagent.engine.history import blobs_of, events, tell
+from stagent.errors import NotFoundError, StoreError, UsageError
 
 
 @click.command(name="show")
@@ -53,8 +53,8 @@ def show_command(selector: Selector, artifact: str | None, check: str | None, ev
 def _artifact(chosen: Chosen, stage: str) -> str:
     """Return the digest of the latest artifact of a stage that the engine read, or of the report of a terminal."""
     found: dict[str, str] = {}
-    for record in chosen.service.store.read(chosen.run):
-        data = ev.unseal(record.body).data
+    for envelope in events(chosen.service, chosen.run):
+        data = envelope.data
         if isinstance(data, ev.ArtifactRecorded):
             found[data.stage] = data.digest
         elif isinstance(data, ev.Terminal) and data.report:
@@ -66,8 +66,8 @@ def _artifact(chosen: Chosen, stage: str) -> str:
 
 def _check(chosen: Chosen, name: str) -> str:
     found: dict[str, str] = {}
-    for record in chosen.service.store.read(chosen.run):
-        data = ev.unseal(record.body).data
+    for envelope in events(chosen.service, chosen.run):
+        data = envelope.data
         if isinstance(data, ev.CheckEnded) and data.output:
             found[data.name] = data.output
     return _named(found, name, "check output")
@@ -105,11 +105,17 @@ def _event(chosen: Chosen, seq: int, as_json: bool) -> None:
     if record is None or record.seq != seq:
         last = chosen.service.journal.load(chosen.run)[0].seq
         raise NotFoundError("show.event", f"no event {seq}", where=chosen.run, remedy=f"The last is event {last}.")
-    document = {**msgspec.json.decode(record.body), "hash": record.hash}
-    texts = {
-        path: {"digest": name, "text": mask(chosen.service.text(name))}
-        for path, name in blobs_of(ev.unseal(record.body).data).items()
-    }
+    try:
+        names = blobs_of(ev.unseal(record.body).data)
+        document = {**msgspec.json.decode(record.body), "hash": record.hash}
+    except msgspec.DecodeError as error:
+        raise StoreError(
+            "log.unreadable",
+            f"event {seq} cannot be read: {error}",
+            where=chosen.run,
+            remedy="`stagent audit verify` says more.",
+        ) from error
+    texts = {path: {"digest": name, "text": mask(chosen.service.text(name))} for path, name in names.items()}
     if as_json:
         output.as_json({"event": document, "texts": texts})
         return

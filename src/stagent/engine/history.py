@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -18,7 +19,7 @@ from stagent.engine.describe import describe
 from stagent.engine.differences import since_start
 from stagent.engine.report import UNPROTECTED
 from stagent.engine.service import RunService
-from stagent.errors import StagentError
+from stagent.errors import StagentError, StoreError
 
 TEXT_LIMIT = 256 * 1024
 """The longest text of a story (bytes of the blob); what is beyond is left out and said so."""
@@ -37,8 +38,9 @@ def tell(service: RunService, run: str, *, whole: bool = False) -> Story:
     state = service.state(run)
     workflow = service.workflow(state)
     teller = _Teller(service, workflow, whole=whole)
-    for record in service.store.read(run):
-        teller.take(ev.unseal(record.body))
+    with suppress(StoreError):  # the audit says what is wrong with the log; what can be read is told
+        for envelope in events(service, run):
+            teller.take(envelope)
     verdict = verify(service.journal, run)
     attempts = [attempt for visit in teller.visits for attempt in visit.attempts]
     tokens = [item.tokens for item in attempts if item.tokens is not None]
@@ -71,6 +73,20 @@ def tell(service: RunService, run: str, *, whole: bool = False) -> Story:
         cost_usd=sum(costs) if costs else None,
         diff=_diff(service, state) if whole else None,
     )
+
+
+def events(service: RunService, run: str) -> Iterator[ev.Envelope]:
+    """Yield the events of a run. Raises StoreError `log.unreadable` at one that is damaged or of a later version."""
+    for record in service.store.read(run):
+        try:
+            yield ev.unseal(record.body)
+        except msgspec.DecodeError as error:
+            raise StoreError(
+                "log.unreadable",
+                f"event {record.seq} cannot be read: {error}",
+                where=run,
+                remedy="`stagent audit verify` says more; restore the project's database from a copy.",
+            ) from error
 
 
 def _warnings(workflow: Workflow, state: State, visits: list[Visit]) -> Iterator[str]:

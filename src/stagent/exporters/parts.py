@@ -60,7 +60,7 @@ def prose(text: str) -> str:
     """Return an artifact's Markdown as clean HTML, without its front matter."""
     data = text.encode("utf-8", "replace")
     head = parse(data)
-    body = data[head.body :].decode("utf-8", "replace") if isinstance(head, FrontMatter) else text
+    body = data[head.body if isinstance(head, FrontMatter) else 0 :].decode("utf-8", "replace")
     options: dict[str, Any] = {"link_rel": "noopener noreferrer nofollow", "attribute_filter": _keep}
     return nh3.clean(_MARKDOWN.render(body), tags=_TAGS, attributes=_ATTRIBUTES, **options)
 

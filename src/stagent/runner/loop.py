@@ -65,6 +65,7 @@ class Runner:
         self.options = options or {}
         self.hooks = hooks or Hooks()
         self.stopping = ""
+        self._redone: set[int] = set()
         self.supervisor = Supervisor(backend)
         self._caller = cmd.Caller(actor=f"runner:{os.getpid()}", kind="runner", fence=0)
 
@@ -248,8 +249,10 @@ class Runner:
     def _by_policy(self, state: State) -> bool:
         policy = self.policy
         decision = policy.gates.get(state.stage) if policy else None
-        if policy is None or decision is None:
+        if policy is None or decision is None or (decision.decision == "redo" and state.epoch in self._redone):
+            # Declared once, a redo is carried out once an epoch: nobody would ever stop it.
             return False
+        self._redone.add(state.epoch)
         reason = decision.reason.encode()
         command = cmd.DecideGate(
             decision=decision.decision, channel="policy", choice=decision.choice, text=digest(reason)

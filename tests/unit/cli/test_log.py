@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -68,3 +69,21 @@ def test_an_interrupted_follower_says_nothing_more(waiting: Any) -> None:
     follower.send_signal(signal.SIGINT)
     _, errors = follower.communicate(timeout=60)
     assert (follower.returncode, errors.strip()) == (130, "")
+
+
+def test_an_event_that_cannot_be_read_does_not_hide_the_others(own: Any, say: Any) -> None:
+    lines = say("log").out.splitlines()
+    [database] = own.home.glob("projects/*/stagent.db")
+    with sqlite3.connect(database) as connection:
+        connection.execute("UPDATE events SET body = CAST('{' AS BLOB) WHERE seq = 3")
+    connection.close()
+    for words in (["log"], ["log", "--json"]):
+        said = say(*words)
+        assert said.status == 1
+        assert len(said.out.splitlines()) == len(lines) - 1
+        assert "event 3 cannot be read" in said.err
+    assert say("show", "--event", "3").status == 1
+    assert say("show", "--artifact", "plan").status == 1
+    story = say("show")
+    assert story.status == 0
+    assert "NOT consistent" in story.out

@@ -14,9 +14,13 @@ from stagent.core.story import DiffPart
 from stagent.exporters.html import render
 
 VOID = {"meta", "br", "hr", "rect"}
-ELEMENTS = set(
-    ["html", "head", "meta", "title", "style", "body", "header", "main", "footer", "section", "div", "span", "p", "h1", "h2", "h3", "h4", "h5", "h6", "a", "b", "code", "pre", "ol", "ul", "li", "dl", "dt", "dd", "table", "thead", "tbody", "tr", "th", "td", "details", "summary", "blockquote", "time", "strong", "em", "del", "s", "br", "hr", "svg", "rect"]
-)
+ELEMENTS = {
+    *("html", "head", "meta", "title", "style", "body", "header", "main", "footer", "section", "div"),
+    *("span", "p", "h1", "h2", "h3", "h4", "h5", "h6", "a", "b", "code"),
+    *("pre", "ol", "ul", "li", "dl", "dt", "dd", "table", "thead", "tbody", "tr"),
+    *("th", "td", "details", "summary", "blockquote", "time", "strong", "em", "del", "s", "br"),
+    *("hr", "svg", "rect"),
+}
 
 
 class Reader(HTMLParser):

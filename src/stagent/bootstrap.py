@@ -63,6 +63,11 @@ class Home:
             self.index.register_project(row)
         return service
 
+    def known(self, start: Path) -> str | None:
+        """Return the id of the project a folder belongs to, or None when no run was ever started there."""
+        name = project_id(_project_root(start).resolve())
+        return name if any(row.project == name for row in self.index.projects()) else None
+
     def of(self, run: str) -> RunService:
         """Open the project of a run. Raises NotFoundError for an unknown run."""
         try:

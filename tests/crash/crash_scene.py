@@ -61,8 +61,8 @@ _ALONE = (
 
 def _attempt(result: str, *more: dict[str, Any], body: str = "") -> list[dict[str, Any]]:
     return [
-        {"run": _ALONE},
         {"spawn": "sleep 60"},
+        {"run": _ALONE},
         *more,
         {"say": LARGE[:3000]},
         {"artifact": {"result": result, "epoch": "current", "body": body}},

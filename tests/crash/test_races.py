@@ -175,5 +175,7 @@ def test_a_runner_whose_run_was_taken_over_changes_nothing_any_more(place: str, 
         "engine",
         *(item.actor for item in log.events if item.actor.startswith("policy:")),
     }
+    ends = {item.data.outcome for item in log.events if item.seq > taken and isinstance(item.data, ev.AttemptEnded)}
+    assert ends <= {"ok", "refused", "orphaned"}, "no process of the new runner was touched"
     mine = acknowledged(steps + output)
     assert sorted(mine) == list(range(taken, len(log.events) + 1)), "every event after the take-over is the taker's"

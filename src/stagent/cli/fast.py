@@ -50,7 +50,11 @@ def parser(name: str) -> argparse.ArgumentParser:
 
 def run(name: str, arguments: list[str]) -> int:
     """Run one of these commands and return its exit status."""
-    options = parser(name).parse_args(arguments)
+    try:
+        options = parser(name).parse_args(arguments)
+    except SystemExit as stop:
+        # Only --help gets here: it has printed its text and asks for status 0.
+        return int(stop.code or 0)
     if os.environ.get(select.ATTEMPT) and name not in ("context", "bootstrap"):
         raise RefusedError(
             "attempt.commands",
@@ -147,6 +151,9 @@ def _escalate(service: RunService, run: str, options: argparse.Namespace) -> int
     answer = service.give_up(run, select.caller(state), reason)
     if not isinstance(answer, State):
         return output.refused(answer, as_json_too=options.json)
+    if options.json:
+        output.as_json({"status": "escalated", "refusal": None, "checks": [], "next": {"tick": None}})
+        return 0
     output.line(f"given up by the agent in stage {answer.stage}; a person decides how it goes on: {answer.run}")
     return 0
 

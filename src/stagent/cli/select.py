@@ -17,7 +17,7 @@ from stagent.core.ports import RunEntry
 from stagent.core.state import State
 from stagent.engine.evidence import HOST
 from stagent.engine.service import RunService
-from stagent.errors import NotFoundError, UsageError
+from stagent.errors import NotFoundError, StoreError, UsageError
 
 SESSION = "CLAUDE_CODE_SESSION_ID"
 PID = "CLAUDE_PID"
@@ -73,8 +73,13 @@ def session_run(home: Home, session: str) -> Chosen | None:
 
 def paused_here(home: Home) -> Chosen:
     """Return the folder's only run that waits to be continued. Raises NotFoundError or UsageError otherwise."""
-    service = home.at(Path.cwd())
-    states = [service.journal.load(entry.run)[0] for entry in home.index.runs(service.project)]
+    project = home.known(Path.cwd())
+    if project is None:
+        raise NotFoundError(
+            "run.none", "no run in this project", where=str(Path.cwd()), remedy="Start one: stagent start."
+        )
+    service = home.project(project)
+    states = [service.journal.load(entry.run)[0] for entry in home.index.runs(project)]
     waiting = [state for state in states if not state.ended]
     paused = [state for state in waiting if not state.live] or waiting
     known = [f"{state.run} ({state.status}, stage {state.stage})" for state in paused]
@@ -106,7 +111,7 @@ def _newest(home: Home, entries: Iterable[RunEntry], of_what: str) -> Chosen:
             known=[entry.run for entry in home.index.runs()][-10:],
             remedy="Start one with `stagent start`, or name a run.",
         )
-    live = [entry for entry in found if not home.of(entry.run).journal.load(entry.run)[0].ended]
+    live = [entry for entry in found if _unfinished(home, entry)]
     if len(live) > 1:
         raise UsageError(
             "run.ambiguous", f"several runs of {of_what}", known=[entry.run for entry in live], remedy="Name one."
@@ -115,14 +120,22 @@ def _newest(home: Home, entries: Iterable[RunEntry], of_what: str) -> Chosen:
     return Chosen(home.of(entry.run), entry.run)
 
 
+def _unfinished(home: Home, entry: RunEntry) -> bool:
+    """Say whether a run goes on; one whose project folder is gone does not, whatever its log says."""
+    try:
+        return not home.of(entry.run).journal.load(entry.run)[0].ended
+    except StoreError:
+        return False
+
+
 def _of_folder(home: Home) -> Chosen:
-    service = home.at(Path.cwd())
-    entries = home.index.runs(service.project)
+    project = home.known(Path.cwd())
+    entries = home.index.runs(project) if project else []
     if not entries:
         raise NotFoundError(
             "run.none",
             "no run in this project",
-            where=str(service.root),
+            where=str(Path.cwd()),
             remedy="Start one with `stagent run TASK`, or name a run; `stagent runs --all` lists all of them.",
         )
     return _newest(home, entries, "this project")

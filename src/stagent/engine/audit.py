@@ -10,7 +10,7 @@ from stagent.core.ports import BlobGone
 from stagent.core.reducer import CorruptLogError, apply
 from stagent.core.state import State
 from stagent.engine.journal import Journal, state_bytes
-from stagent.errors import NotFoundError
+from stagent.errors import NotFoundError, StoreError
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
@@ -112,7 +112,7 @@ def _look_up(journal: Journal, names: set[str]) -> tuple[list[str], list[str]]:
     for name in sorted(names):
         try:
             found = journal.store.blob(name)
-        except NotFoundError:
+        except (NotFoundError, StoreError):
             missing.append(name)
             continue
         if isinstance(found, BlobGone):

@@ -7,6 +7,7 @@ import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePath
+from typing import Literal
 
 import msgspec
 
@@ -15,7 +16,7 @@ from stagent.core.events import CheckEnded, CheckStarted
 from stagent.core.masking import mask_bytes
 from stagent.core.model import Check, Stage
 from stagent.core.ports import Change, Workspace
-from stagent.engine.process import run
+from stagent.engine.process import Finished, run
 
 _MAKE = ("Makefile", "makefile", "GNUmakefile")
 _PACKAGE = ("package.json",)
@@ -136,66 +137,78 @@ class Ran(msgspec.Struct, frozen=True, kw_only=True):
     blobs: dict[str, bytes]
 
 
-def execute(
-    check: Check,
-    stage: Stage,
-    started: CheckStarted,
-    workspace: Workspace,
-    reference: str | None,
-    env: Mapping[str, str],
-    progress: Callable[[str, float], None],
-) -> Ran:
-    """Run a check that was recorded as started; never raises for what the command does."""
-    blobs: dict[str, bytes] = {}
+class Execution:
+    """One run of a check that was recorded as started; never raises for what the command does."""
 
-    def keep(data: bytes) -> str:
+    def __init__(
+        self, check: Check, stage: Stage, started: CheckStarted, workspace: Workspace, reference: str | None
+    ) -> None:
+        self.check = check
+        self.stage = stage
+        self.workspace = workspace
+        self.reference = reference
+        self.blobs: dict[str, bytes] = {}
+        self.event = CheckEnded(
+            name=check.name,
+            epoch=started.epoch,
+            artifact=started.artifact,
+            tree=started.tree,
+            tree_after=started.tree,
+            outcome="protected",
+        )
+
+    def run(self, env: Mapping[str, str], progress: Callable[[str, float], None]) -> Ran:
+        """Look at protected files, run the command, and look at what changed while it ran."""
+        before = self.event.tree
+        if self._spoilt(before):
+            return Ran(event=self.event, blobs=self.blobs)
+        finished = run(
+            self.check.run,
+            cwd=Path(self.workspace.root),
+            env=env,
+            timeout=self.check.timeout,
+            progress=lambda seconds: progress(self.check.name, seconds),
+        )
+        after = self.workspace.snapshot(self.stage.watch)
+        # What was exchanged while the command ran may be what made it pass.
+        exchanged = after != before and self._spoilt(after)
+        changed = self.workspace.changes(before, after) if after != before else []
+        self.event = msgspec.structs.replace(
+            self.event,
+            tree_after=after,
+            outcome="protected" if exchanged else _outcome(finished),
+            exit=finished.exit,
+            output=self._keep(mask_bytes(finished.output)),
+            changed=self._keep(listing(changed)) if changed else None,
+            millis=finished.millis,
+        )
+        return Ran(event=self.event, blobs=self.blobs)
+
+    def _spoilt(self, tree: str) -> bool:
+        """Say whether a protected file is not as it was, and note which; new files are noted as well."""
+        if self.reference is None:
+            return False
+        now = self.workspace.snapshot() if self.stage.watch else tree
+        bad, added = protected_changes(self.check, self.stage, self.workspace, self.reference, now)
+        self.event = msgspec.structs.replace(
+            self.event,
+            protected=self._keep(listing(bad)) if bad else None,
+            added=self._keep(listing(added)) if added else None,
+        )
+        return bool(bad)
+
+    def _keep(self, data: bytes) -> str:
         name = digest(data)
-        blobs[name] = data
+        self.blobs[name] = data
         return name
 
-    bad: list[Change] = []
-    added: list[Change] = []
-    if reference is not None:
-        now = workspace.snapshot() if stage.watch else started.tree
-        bad, added = protected_changes(check, stage, workspace, reference, now)
-    ended = CheckEnded(
-        name=check.name,
-        epoch=started.epoch,
-        artifact=started.artifact,
-        tree=started.tree,
-        tree_after=started.tree,
-        outcome="protected",
-        protected=keep(listing(bad)) if bad else None,
-        added=keep(listing(added)) if added else None,
-    )
-    if bad:
-        return Ran(event=ended, blobs=blobs)
-    finished = run(
-        check.run,
-        cwd=Path(workspace.root),
-        env=env,
-        timeout=check.timeout,
-        progress=lambda seconds: progress(check.name, seconds),
-    )
-    after = workspace.snapshot(stage.watch)
-    if reference is not None and after != started.tree:
-        # What was exchanged while the command ran may be what made it pass.
-        now = workspace.snapshot() if stage.watch else after
-        bad, added = protected_changes(check, stage, workspace, reference, now)
-    changed = workspace.changes(started.tree, after) if after != started.tree else []
-    outcome = "timeout" if finished.timed_out else "error" if finished.exit is None else "fail"
-    event = msgspec.structs.replace(
-        ended,
-        tree_after=after,
-        outcome="protected" if bad else "pass" if finished.exit == 0 else outcome,
-        exit=finished.exit,
-        protected=keep(listing(bad)) if bad else None,
-        added=keep(listing(added)) if added else None,
-        output=keep(mask_bytes(finished.output)),
-        changed=keep(listing(changed)) if changed else None,
-        millis=finished.millis,
-    )
-    return Ran(event=event, blobs=blobs)
+
+def _outcome(finished: Finished) -> Literal["pass", "fail", "timeout", "error"]:
+    if finished.timed_out:
+        return "timeout"
+    if finished.exit is None:
+        return "error"
+    return "pass" if finished.exit == 0 else "fail"
 
 
 def listing(changes: Sequence[Change]) -> bytes:

@@ -228,7 +228,7 @@ class RunService:
     def give_up(self, run: str, caller: cmd.Caller, reason: str) -> State | Refusal:
         """Escalate from the current stage for an agent, with its reason."""
         name, blobs = blob(reason.strip().encode("utf-8", "replace"))
-        return self.submit(run, caller, cmd.GiveUp(by="agent", text=name), blobs)
+        return self.submit(run, caller, cmd.GiveUp(by="agent", text=name if reason.strip() else None), blobs)
 
     # -- inside ----------------------------------------------------------------------------------------------
 

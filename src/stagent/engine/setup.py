@@ -63,9 +63,8 @@ def start(service: RunService, request: Request) -> State:
     pins = encode(decisive)
     blobs |= {digest(task): task, digest(pins): pins, **{digest(data): data for data in files.values()}}
     initial = workflow.stages[workflow.initial]
-    tree = workspace.snapshot(initial.watch) if initial.bound_tree and initial.watch else baseline
-    if initial.bound_tree and tree is None:
-        tree = workspace.snapshot(initial.watch)
+    reuse = baseline is not None and not initial.watch
+    tree = (baseline if reuse else workspace.snapshot(initial.watch)) if initial.bound_tree else None
     events: list[Event] = [
         RunStarted(
             workflow=pinned,
@@ -83,7 +82,7 @@ def start(service: RunService, request: Request) -> State:
             run_files={name: digest(data) for name, data in files.items()},
             environment=digest(pins),
         ),
-        StageEntered(stage=workflow.initial, epoch=1, tree=tree if initial.bound_tree else None),
+        StageEntered(stage=workflow.initial, epoch=1, tree=tree),
     ]
     state = service.journal.begin(run, events, request.actor, blobs)
     service.publisher.refresh(state)

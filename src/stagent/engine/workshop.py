@@ -41,7 +41,8 @@ class Workshop:
         check = next(item for item in stage.checks_for(result) if item.name == started.name)
         extra = {"STAGENT_CHECK": check.name, **check.env, **_mark(f"{state.run}.{state.epoch}.{check.name}")}
         env = environment(service.pinned_environment(state), stage.name, extra)
-        ran = checks.execute(check, stage, started, service.workspace, state.protect_ref, env, progress)
+        execution = checks.Execution(check, stage, started, service.workspace, state.protect_ref)
+        ran = execution.run(env, progress)
         engine = cmd.Caller(actor="engine", kind="engine")
         driver = caller if caller.kind == "runner" else None
         service.submit(state.run, engine, cmd.EndCheck(event=ran.event), ran.blobs, driver=driver)

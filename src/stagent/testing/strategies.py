@@ -98,7 +98,7 @@ def _rules(draw: st.DrawFn, kind: str, transitions: Document) -> Document:
     if kind == "command":
         rules["run"] = "make test"
         rules["results"] = {"0": "done", "*": draw(st.sampled_from(results))}
-    if kind != "human" and draw(st.booleans()):
+    if kind != "human" and draw(st.sampled_from([True, True, False])):
         rules["gate"] = {"type": "require_approval", "unattended": draw(st.booleans())}
     if draw(st.booleans()):
         names = draw(st.lists(st.sampled_from(["tests", "lint"]), unique=True, min_size=1))

@@ -39,6 +39,9 @@ WANTED = (
     "loop",
     "cap",
     "stale approval",
+    "stale body",
+    "stale tree",
+    "stale result",
     "redo",
     "take-over",
     "terminal complete",
@@ -189,28 +192,27 @@ class Runs(RuleBasedStateMachine):
             self.world.end_check(outcome)
 
     @precondition(lambda self: self.live and self.world.stage.gate is not None)
-    @rule(data=st.data())
-    def approve_and_change(self, data: st.DataObject) -> None:
+    @rule(data=st.data(), what=st.sampled_from(["tree", "result", "body"]))
+    def approve_and_change(self, data: st.DataObject, what: str) -> None:
         """An approval, and then not quite what was approved, until that is approved as well."""
         world, before = self.world, self.world.now
-        if world.now.attempt_open:
+        if before.attempt_open:
             self.finish()
-        result = data.draw(st.sampled_from(sorted(world.stage.transitions)))
-        world.work(result, body="shown")
+        results = sorted(world.stage.transitions)
+        world.work(results[0], body="shown")
         self.advance()
-        if world.now.stage != before.stage or world.now.epoch != before.epoch:
+        if world.now.epoch != before.epoch:
             return
         world.person("approve")
-        what = data.draw(st.sampled_from(["body", "tree", "result"]))
         if what == "tree":
-            world.project["src/a"] = str(world.marks)
+            world.project["src/a"] = f"changed {world.marks}"
+        elif what == "body":
+            world.work(results[0], body="other")
         else:
-            world.work(
-                result if what == "body" else data.draw(st.sampled_from(sorted(world.stage.transitions))),
-                body="other" if what == "body" else "shown",
-            )
+            world.work(results[-1], body="shown")
         answer = self.advance()
         if isinstance(answer, Refusal) and answer.code == "gate.stale":
+            SEEN[f"stale {what}"] += 1
             world.project["src/b"] = data.draw(st.sampled_from(["1", "2"]))
             world.person("approve")
             self.advance()

@@ -411,3 +411,56 @@ def test_a_test_command_of_another_kind_is_not_slipped_in(machine: Machine) -> N
     assert (run.status, run.state.status) == (3, "escalated")
     assert set(run.codes()) == {"check.protected"}
     assert "A package.json" in run.refusals()
+
+
+def test_a_project_that_never_stands_still_is_not_checked_for_ever(machine: Machine) -> None:
+    check = {"name": "tests", "run": "until test -e ready.tmp; do sleep 0.01; done; rm ready.tmp", "for": ["PASS"]}
+    machine.write(".gitignore", "*.tmp\n")
+    run = machine.session(building(machine, check))
+    over = threading.Event()
+
+    def meddle() -> None:
+        number = 0
+        while not over.wait(0.02):
+            number += 1
+            machine.write("noise.txt", f"{number}\n")
+            machine.write("ready.tmp", "")
+
+    run.claim("PASS")
+    meddler = threading.Thread(target=meddle)
+    meddler.start()
+    try:
+        answer = run.advance()
+    finally:
+        over.set()
+        meddler.join()
+    assert (answer.status, answer.code) == (2, "check.unsettled")
+    assert run.place == ("build", 1)
+    assert len(run.log("check.ended")) == 3
+    machine.write("ready.tmp", "")
+    assert run.advance().status == 0
+    assert run.state.terminal == "complete"
+
+
+def test_a_runner_told_to_stop_ends_the_check_it_runs(machine: Machine) -> None:
+    check = {"name": "tests", "run": "touch began.tmp; test -e go.tmp || sleep 60", "for": ["PASS"]}
+    machine.write(".gitignore", "*.tmp\n")
+    script = machine.script({"build": [claim("PASS")]})
+    command = [sys.executable, "-m", "stagent", "run", "x", "--flow", building(machine, check), "--script", script]
+    process = subprocess.Popen(
+        [*command, "--json"], cwd=machine.project, env=machine.env, stdout=subprocess.PIPE, start_new_session=True
+    )
+    try:
+        wait_for((machine.project / "began.tmp").exists, "the check")
+        process.terminate()
+        process.communicate(timeout=15)
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
+    assert process.returncode == 143
+    run = next(iter((machine.project / ".stagent").glob("r-*"))).name
+    assert machine.state(run).status == "interrupted"
+    machine.write("go.tmp", "")
+    done = machine.resume(run)
+    assert (done.status, done.state.terminal) == (0, "complete")

@@ -157,7 +157,7 @@ class Execution:
             outcome="protected",
         )
 
-    def run(self, env: Mapping[str, str], progress: Callable[[str, float], None]) -> Ran:
+    def run(self, env: Mapping[str, str], progress: Callable[[str, float], None], tidy: Callable[[], object]) -> Ran:
         """Look at protected files, run the command, and look at what changed while it ran."""
         before = self.event.tree
         if self._spoilt(before):
@@ -168,6 +168,7 @@ class Execution:
             env=env,
             timeout=self.check.timeout,
             progress=lambda seconds: progress(self.check.name, seconds),
+            tidy=tidy,
         )
         after = self.workspace.snapshot(self.stage.watch)
         # What was exchanged while the command ran may be what made it pass.

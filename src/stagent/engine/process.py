@@ -70,11 +70,13 @@ def run(
     env: Mapping[str, str],
     timeout: float,
     progress: Callable[[float], None] = lambda seconds: None,
+    tidy: Callable[[], object] = lambda: None,
 ) -> Finished:
     """Run a command through `/bin/sh -c` and wait for its end or the time limit (seconds).
 
-    `progress` is called about twice a second with the seconds gone by. Output of both streams is kept together in the
-    order it came; `stdout` alone as well.
+    `progress` is called about twice a second with the seconds gone by; what it raises ends the command. `tidy` is
+    called when the command is over, to end what it left behind in ways its group and mark do not show. Output of both
+    streams is kept together in the order it came; `stdout` alone as well.
     """
     began = time.monotonic()
     hit("command.spawn.before")
@@ -100,6 +102,7 @@ def run(
         # A program that left the group is known by its mark; what it would do later, nobody would look at.
         if processes.COMMAND_MARKER in env:
             processes.kill_attempt(env[processes.COMMAND_MARKER], None, None)
+        tidy()
     millis = int((time.monotonic() - began) * 1000)
     return Finished(
         exit=None if timed_out else process.returncode, output=both, stdout=stdout, timed_out=timed_out, millis=millis

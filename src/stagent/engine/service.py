@@ -7,6 +7,7 @@ expected seq, and refreshes the projections. Of two racing writers one wins; the
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -29,7 +30,7 @@ from stagent.core.evidence import Evidence
 from stagent.core.frontmatter import rewrite
 from stagent.core.model import Workflow
 from stagent.core.ports import BlobGone, Store, Workspace
-from stagent.core.refusals import Refusal
+from stagent.core.refusals import Refusal, work
 from stagent.core.state import State
 from stagent.engine import spool
 from stagent.engine.brief import Brief
@@ -46,6 +47,7 @@ from stagent.registry import resolve
 Progress = Callable[[str, float], None]
 _TURNS = 10_000
 _POLL = 0.2
+_CHECK_RUNS = 3
 _FEEDBACK_TAIL = 6_000
 
 
@@ -89,6 +91,7 @@ class RunService:
         self.gatherer = Gatherer(lambda: self.workspace)
         self.publisher = Publisher(self.pinned, home, self.root)
         self.listeners: list[Callable[[], None]] = []
+        self.tidy: Callable[[], object] = lambda: None
 
     @cached_property
     def workspace(self) -> Workspace:
@@ -157,7 +160,7 @@ class RunService:
         another call moves the run meanwhile, this one moves nothing and shows where the run stands now.
         """
         command = cmd.Advance(to=to, producer=producer)
-        waited, epoch = 0.0, 0
+        began, epoch, ran = time.monotonic(), 0, Counter[str]()
         for _ in range(_TURNS):
             state = self.state(run)
             epoch = epoch or state.epoch
@@ -166,22 +169,20 @@ class RunService:
             gathered = self._gather(state)
             answer = decide(self.workflow(state), state, caller, command, gathered.evidence)
             if isinstance(answer, Refusal):
-                if answer.code == "command.pending":
-                    self._workshop.command(state, caller, progress)
-                    continue
-                if answer.code == "check.running":
-                    progress(str(answer.fields.get("check")), waited)
-                    time.sleep(_POLL)
-                    waited += _POLL
+                if self._stands_by(state, answer, caller, progress, began):
                     continue
                 return Advanced(state=self._refused(state, answer, caller), refusal=answer)
+            started = next((event for event in answer if isinstance(event, CheckStarted)), None)
+            if started is not None and ran[started.name] >= _CHECK_RUNS:
+                refusal = _unsettled(state, started.name)
+                return Advanced(state=self._refused(state, refusal, caller), refusal=refusal)
             try:
                 fresh = self.append(state, answer, caller.actor, gathered.blobs)
             except ConflictError:
                 continue
-            started = [event for event in answer if isinstance(event, CheckStarted)]
-            if started:
-                self._workshop.check(fresh, caller, started[0], progress)
+            if started is not None:
+                ran[started.name] += 1
+                self._workshop.check(fresh, caller, started, progress)
             elif any(isinstance(event, Transitioned) for event in answer):
                 return Advanced(state=fresh, moved=True, warning=_cap_warning(answer))
         raise RefusedError(
@@ -231,6 +232,17 @@ class RunService:
         return self.submit(run, caller, cmd.GiveUp(by="agent", text=name if reason.strip() else None), blobs)
 
     # -- inside ----------------------------------------------------------------------------------------------
+
+    def _stands_by(self, state: State, refusal: Refusal, caller: cmd.Caller, progress: Progress, began: float) -> bool:
+        """Run the stage's command, or wait a moment for a check another process runs, where that is all it takes."""
+        if refusal.code == "command.pending":
+            self._workshop.command(state, caller, progress)
+            return True
+        if refusal.code == "check.running":
+            progress(str(refusal.fields.get("check")), time.monotonic() - began)
+            time.sleep(_POLL)
+            return True
+        return False
 
     def append(self, state: State, events: list[Event], actor: str, blobs: Mapping[str, bytes]) -> State:
         fresh = self.journal.append(state, events, actor, blobs)
@@ -360,6 +372,16 @@ class RunService:
             return self.journal.append(state, [], "", {}, offset)
         except ConflictError:
             return self.journal.load(state.run)[0]
+
+
+def _unsettled(state: State, check: str) -> Refusal:
+    return work(
+        state,
+        "check.unsettled",
+        f"the project kept changing, so that what check {check} found was out of date each time",
+        "End what changes it (a watcher, a server, a build in the background), or let the project ignore those files.",
+        check=check,
+    )
 
 
 def _cap_warning(events: list[Event]) -> str:

@@ -63,8 +63,7 @@ def start(service: RunService, request: Request) -> State:
     pins = encode(decisive)
     blobs |= {digest(task): task, digest(pins): pins, **{digest(data): data for data in files.values()}}
     initial = workflow.stages[workflow.initial]
-    reuse = baseline is not None and not initial.watch
-    tree = (baseline if reuse else workspace.snapshot(initial.watch)) if initial.bound_tree else None
+    tree = workspace.snapshot(initial.watch) if initial.bound_tree else None
     events: list[Event] = [
         RunStarted(
             workflow=pinned,

@@ -42,7 +42,7 @@ class Workshop:
         extra = {"STAGENT_CHECK": check.name, **check.env, **_mark(f"{state.run}.{state.epoch}.{check.name}")}
         env = environment(service.pinned_environment(state), stage.name, extra)
         execution = checks.Execution(check, stage, started, service.workspace, state.protect_ref)
-        ran = execution.run(env, progress)
+        ran = execution.run(env, progress, service.tidy)
         engine = cmd.Caller(actor="engine", kind="engine")
         driver = caller if caller.kind == "runner" else None
         service.submit(state.run, engine, cmd.EndCheck(event=ran.event), ran.blobs, driver=driver)
@@ -75,6 +75,7 @@ class Workshop:
             env=environment(self.service.pinned_environment(state), stage.name, extra),
             timeout=stage.timeout or _COMMAND_TIMEOUT,
             progress=lambda seconds: progress(stage.name, seconds),
+            tidy=self.service.tidy,
         )
         result = stage.results.get(str(finished.exit), stage.results["*"])
         data = rewrite(_body(stage, finished), {"epoch": str(state.epoch), "result": result})

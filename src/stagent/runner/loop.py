@@ -45,6 +45,10 @@ class Hooks(msgspec.Struct, frozen=True, kw_only=True):
     ask: Callable[[State, Refusal], bool] = lambda state, refusal: False
 
 
+class _Stopped(Exception):
+    """The runner was asked to stop while a check ran; the check is ended and run again another time."""
+
+
 class Runner:
     """Holds the lease of one run and moves it until it ends, waits for a person, or cannot go on."""
 
@@ -126,8 +130,11 @@ class Runner:
         """Ask for the transition; None when the project cannot even be looked at and an attempt must mend that."""
         # A check runs what the agent wrote. What escapes from it without mark and group is adopted here, and ended.
         reaper = Reaper(f"{self.run}.advance")
+        self.service.tidy = reaper.sweep
         try:
-            return self.service.advance(self.run, self._caller, progress=self.hooks.on_check)
+            return self.service.advance(self.run, self._caller, progress=self._progress)
+        except _Stopped:
+            return None
         except WorkspaceError as error:
             state = self.service.state(self.run)
             if self.service.workflow(state).stages[state.stage].kind not in ("agent", "review"):
@@ -138,8 +145,12 @@ class Runner:
             )
             return None
         finally:
-            reaper.sweep()
             reaper.close()
+
+    def _progress(self, name: str, seconds: float) -> None:
+        if self.stopping:
+            raise _Stopped
+        self.hooks.on_check(name, seconds)
 
     # -- attempts --------------------------------------------------------------------------------------------
 

@@ -28,6 +28,7 @@ SETTINGS = (
     Setting("flow", "STAGENT_FLOW", "default", "The workflow used when none is named."),
 )
 HOME_VARIABLE = "STAGENT_HOME"
+LAUNCHER_VARIABLE = "STAGENT_BIN"
 
 
 class DataHome:
@@ -60,6 +61,24 @@ class DataHome:
         return self.root / "live" / f"{session}.json"
 
     @property
+    def pending(self) -> Path:
+        """Where hooks keep what is too large for a spool line, and a command's arguments."""
+        return self.root / "pending"
+
+    @property
+    def plugin(self) -> Path:
+        """Where the Claude Code plugin is generated."""
+        return self.root / "plugin"
+
+    @property
+    def launcher(self) -> str:
+        """The absolute path of the launcher the plugin's texts use, as it was installed."""
+        try:
+            return (self.plugin / "launcher").read_text("utf-8").strip()
+        except OSError:
+            return default_launcher()
+
+    @property
     def settings(self) -> Path:
         """The file `stagent config` writes."""
         return self.root / "config.json"
@@ -86,6 +105,12 @@ def _platform_folder() -> Path:
         return Path.home() / "Library" / "Application Support" / "stagent"
     named = os.environ.get("XDG_DATA_HOME", "")
     return (Path(named) if named.startswith("/") else Path.home() / ".local" / "share") / "stagent"
+
+
+def default_launcher() -> str:
+    """Return where the launcher is installed: `$STAGENT_BIN`, else `~/.local/bin/stagent-cc`."""
+    named = os.environ.get(LAUNCHER_VARIABLE)
+    return str(Path(named).absolute() if named else Path.home() / ".local" / "bin" / "stagent-cc")
 
 
 def known(name: str) -> Setting:

@@ -7,6 +7,8 @@ CRASH_STOP=NAME:PASS it stops (SIGSTOP) there.
 
 `crash_driver.py take-over SCENE` takes the run from whoever drives it, by a person's order, and goes on to its end.
 `crash_driver.py race SCENE` advances the run once for every line on standard input: `won`, `saw` or `refused`.
+`crash_driver.py notes SCENE` appends to the run's log again and again, as the session that drives it.
+`crash_driver.py rest SCENE` writes all that driving a run headless does not write.
 """
 
 from __future__ import annotations
@@ -15,9 +17,11 @@ import atexit
 import json
 import os
 import signal
+import subprocess
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -45,8 +49,10 @@ if os.environ.get("CRASH_TRACE"):
 
 from stagent.agents.scripted import ScriptedBackend  # noqa: E402
 from stagent.bootstrap import Home  # noqa: E402
-from stagent.config import DataHome  # noqa: E402
-from stagent.core.commands import Caller, Resume  # noqa: E402
+from stagent.config import DataHome, change, stored  # noqa: E402
+from stagent.core.canonical import digest  # noqa: E402
+from stagent.core.commands import Caller, Resume, Stall  # noqa: E402
+from stagent.core.events import Holder  # noqa: E402
 from stagent.core.ports import Checkpoint, Record, Store  # noqa: E402
 from stagent.core.refusals import Refusal  # noqa: E402
 from stagent.core.state import State  # noqa: E402
@@ -144,13 +150,65 @@ def race(scene: Path) -> None:
     home.close()
 
 
+def notes(scene: Path) -> None:
+    home = Home(DataHome(scene / "home"))
+    service = home.at(scene / "project")
+    [row] = service.store.runs()
+    caller = Caller(actor="session:the-race", kind="session", session="the-race")
+    say("at the start")
+    sys.stdin.readline()
+    for number in range(30):
+        service.submit(row.run, caller, Stall(blocks=number))
+        say("noted", number)
+    home.close()
+
+
+def rest(scene: Path) -> None:
+    home = Home(DataHome(scene / "home"))
+    change(home.data, "flow", "goal-pursuit" if stored(home.data).get("flow") == "default" else "default")
+    home.at(scene / "project", register=True)
+    # What git makes of line endings changed: what was recorded under other settings is looked at again.
+    subprocess.run(["git", "config", "core.autocrlf", "input"], cwd=scene / "project", check=True)
+    service = home.at(scene / "project", register=True)
+    if not service.store.runs():
+        request = setup.Request(
+            task="Write the rest.",
+            flow=flows.usable(str(scene / "flow"), scene),
+            mode="session",
+            holder=Holder(kind="session", session="the-race"),
+            actor="session:the-race",
+            session="the-race",
+        )
+        setup.start(service, request)
+    [row] = service.store.runs()
+    spool = home.data.spool(row.run)
+    if not spool.exists():
+        spool.parent.mkdir(exist_ok=True)
+        spare = spool.with_suffix(".spare")
+        spare.write_bytes(SPOOL)
+        spare.rename(spool)
+    service.state(row.run)
+    service.store.put_blobs({digest(SECRET): SECRET})
+    service.store.bury_blob(digest(SECRET), "masked", 1)
+    say("over", "ended")
+    home.close()
+
+
+SECRET = b"a secret " * 9000
+SPOOL = (
+    b'{"v":1,"k":"the-race:1:SubagentStart","t":1,"e":"SubagentStart","s":"the-race","a":"agent-1","d":{}}\n'
+    b'{"v":1,"k":"the-ra\n'
+    b'{"v":1,"k":"the-race:2:Stalled","t":2,"e":"Stalled","s":"the-race","d":{"blocks":7}}\n'
+)
+
+
+MODES = {"race": race, "notes": notes, "rest": rest, "drive": drive, "take-over": partial(drive, take_over=True)}
+
+
 def main(mode: str, scene: Path) -> None:
     say("ready")
     try:
-        if mode == "race":
-            race(scene)
-        else:
-            drive(scene, take_over=mode == "take-over")
+        MODES[mode](scene)
     except RefusedError as error:
         say("refused", error.code, error.remedy)
         sys.exit(2)

@@ -124,7 +124,7 @@ def start(scene: Path, mode: str = "drive", **more: str) -> subprocess.Popen[byt
     return subprocess.Popen(
         [sys.executable, str(driver), mode, str(scene)],
         env=environment(scene, **more),
-        stdin=subprocess.PIPE if mode == "race" else subprocess.DEVNULL,
+        stdin=subprocess.PIPE if mode in ("race", "notes") else subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )

@@ -14,26 +14,30 @@ import random
 import signal
 import time
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from counts import count, is_full
-from crash import crash_scene
-from crash.crash_verdict import Acknowledged, acknowledged, check_end, check_log
+from crash import crash_driver, crash_scene
+from crash.crash_verdict import Acknowledged, acknowledged, check_end, check_log, home_of
+from stagent.core import events as ev
+from stagent.core.canonical import digest
 from stagent.failpoints import NAMES
 
 CHAIN = 5
+ANY = "any instant"
 LONGEST = 0.9
 """Seconds after which a kill at a random instant comes at the latest: most of what a whole run takes."""
 
-# Fail points that driving a run headless does not pass; `test_other_writes` ends a process at each of them.
-ELSEWHERE = {
+# Fail points that driving a run headless does not pass; `test_the_rest` ends a process at each of them, but for those
+# of a command that first asks a person at a terminal.
+REST = {
     name
     for name in NAMES
-    if name.startswith(("archive.", "cancel.", "config.", "shadow.reset.", "spool.", "blob.before_remove"))
-} | {"blob.after_remove"}
+    if name.startswith(("archive.", "config.", "shadow.reset.", "spool.", "blob.before_remove", "blob.after_remove"))
+}
+ASKED = {name for name in NAMES if name.startswith("cancel.")}
 
 Passed = dict[str, int]
 
@@ -77,7 +81,7 @@ class Chain:
             time.sleep(dice.uniform(0, LONGEST))
             driver.kill()
         output, errors = driver.communicate(timeout=120)
-        self.history.append(f"{point or 'any instant'}: {driver.returncode}")
+        self.history.append(f"{point or ANY}: {driver.returncode}")
         assert errors == b"", (self.history, errors.decode())
         assert driver.returncode in (0, -signal.SIGKILL), self.history
         self.said |= acknowledged(first + output)
@@ -96,46 +100,83 @@ class Chain:
         check_end(self.scene, self.said)
 
 
-def chains(whole: Passed, rest: Passed, dice: random.Random) -> Iterator[list[str | None]]:
-    """Where to kill: what only a first process passes comes first in a chain; then points and instants by turns."""
-    early = sorted(whole.keys() - rest.keys()) or sorted(whole)
-    late = sorted(rest)
-    dice.shuffle(early)
-    dice.shuffle(late)
-    firsts, others = itertools.cycle(early), itertools.cycle(late)
-    while True:
-        first = next(firsts)
-        chain: list[str | None] = [f"{first}:{dice.randint(1, whole[first])}"]
-        for number in range(1, CHAIN):
-            name = next(others)
-            chain.append(None if number == 2 else f"{name}:{dice.randint(1, max(1, rest[name] // 3))}")
-        yield chain
+class Plan:
+    """Says where to kill next: at the fail point that had the fewest kills, or now and then at any instant."""
+
+    def __init__(self, whole: Passed, rest: Passed, dice: random.Random) -> None:
+        self.whole = whole
+        self.rest = rest
+        self.dice = dice
+        self.tried: Counter[str] = Counter()
+        self.killed: Counter[str] = Counter()
+
+    def place(self, number: int) -> str | None:
+        """The place for the kill of this number in its chain; the first one surely comes, a later one may not."""
+        if number == 2:
+            return None
+        had, passed = (self.killed, self.whole) if number == 0 else (self.tried, self.rest)
+        # What only a process that begins a run passes comes first.
+        name = min(passed, key=lambda name: (had[name], name in self.rest, self.dice.random()))
+        self.tried[name] += 1
+        return f"{name}:{self.dice.randint(1, passed[name] if number == 0 else max(1, passed[name] // 3))}"
 
 
 def test_a_whole_run_passes_every_fail_point_but_those_tested_elsewhere(passed: tuple[Passed, Passed]) -> None:
-    assert passed[0].keys() | ELSEWHERE == NAMES
-    assert passed[0].keys() & ELSEWHERE == set()
+    assert NAMES - passed[0].keys() == REST | ASKED
 
 
 def test_no_kill_loses_or_halves_or_repeats_anything(passed: tuple[Passed, Passed], tmp_path: Path) -> None:
     seed = int.from_bytes(os.urandom(4), "big") if is_full() else 7
     print(f"seed {seed}")
     dice = random.Random(seed)
+    plan = Plan(*passed, dice)
     wanted, kills, started = count("crash_kills"), 0, 0
-    places: Counter[str] = Counter()
-    for number, points in enumerate(chains(*passed, dice)):
+    for number in itertools.count():
         chain = Chain(tmp_path / str(number))
-        for point in points:
+        for place in range(CHAIN):
+            point = plan.place(place)
             started += 1
             if kills == wanted or not chain.kill(point, dice):
                 break
             kills += 1
-            places[(point or "any instant").partition(":")[0]] += 1
+            plan.killed[(point or ANY).partition(":")[0]] += 1
         chain.finish(by_command=number % 2 == 0)
         if kills == wanted:
             break
         assert started < 3 * wanted, f"too few of the processes were killed: {kills} of {started}"
-    assert places["any instant"] > 0
-    assert len(places) >= min(wanted // 2, len(passed[0]))
+    assert plan.killed[ANY] > 0
+    assert len(plan.killed) > wanted // 2 or plan.killed.keys() >= passed[0].keys()
     if is_full():
-        assert places.keys() - {"any instant"} == passed[0].keys()
+        assert passed[0].keys() - plan.killed.keys() == set()
+
+
+@pytest.mark.parametrize("point", sorted(REST))
+def test_the_rest(point: str, tmp_path: Path) -> None:
+    """Settings, archives, spools, new git settings, buried blobs: killed in between, all is old or all is new."""
+    scene = crash_scene.make(tmp_path / "scene")
+    old = scene / "project" / ".stagent" / "the-race"
+    old.mkdir(parents=True)
+    (old / "kept.md").write_text("of an earlier run")
+    killed = crash_scene.start(scene, "rest", STAGENT_FAILPOINT=point)
+    assert killed.communicate(timeout=60)[1] == b""
+    assert killed.returncode == -signal.SIGKILL
+    check_log(scene, {})
+    assert _kept(scene)
+    settings = scene / "home" / "config.json"
+    before = json.loads(settings.read_bytes())["flow"] if settings.exists() else None
+    again = crash_scene.start(scene, "rest")
+    assert again.communicate(timeout=60) == (b"ready\nover ended\n", b"")
+    assert json.loads(settings.read_bytes())["flow"] == ("goal-pursuit" if before == "default" else "default")
+    log = check_log(scene, {})
+    assert [type(item.data) for item in log.events[2:]] == [ev.AttemptStarted, ev.Stalled]
+    assert _kept(scene)
+    [torn] = (scene / "home" / "spool").glob("*.torn")
+    assert set(torn.read_bytes().splitlines()) == {crash_driver.SPOOL.splitlines()[1]}
+    assert not list((home_of(scene) / "blobs").rglob(f"{digest(crash_driver.SECRET)}*"))
+
+
+def _kept(scene: Path) -> bool:
+    """Whether the folder of an earlier run is somewhere, whole."""
+    folder = scene / "project" / ".stagent"
+    found = [*folder.glob("the-race/kept.md"), *folder.glob(".archive/*/kept.md")]
+    return [path.read_text() for path in found] == ["of an earlier run"]

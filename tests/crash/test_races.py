@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -39,9 +41,9 @@ def back_and_forth(check: str | None) -> dict[str, Any]:
 
 
 class Field:
-    """A scene with a run that a caller drives, and the processes that race for it."""
+    """A scene with a run of a caller or a session, and the processes that race for it."""
 
-    def __init__(self, scene: Path, check: str | None = None) -> None:
+    def __init__(self, scene: Path, check: str | None = None, mode: str = "race") -> None:
         self.scene = crash_scene.make(scene, back_and_forth(check))
         home = Home(DataHome(scene / "home"))
         service = home.at(scene / "project", register=True)
@@ -49,14 +51,14 @@ class Field:
             task="Race.",
             flow=flows.usable(str(scene / "flow"), scene),
             mode="session",
-            holder=Holder(kind="caller", session="the-race"),
+            holder=Holder(kind="caller" if mode == "race" else "session", session="the-race"),
             actor="caller:the-race",
             session="the-race",
         )
         self.state = setup.start(service, request)
         home.close()
         self.folder = RunFolder(scene / "project", "the-race")
-        self.racers = [crash_scene.start(self.scene, "race") for _ in range(count("race_processes"))]
+        self.racers = [crash_scene.start(self.scene, mode) for _ in range(count("race_processes"))]
         for racer in self.racers:
             assert self.line(racer) == "ready"
             assert self.line(racer) == "at the start"
@@ -69,12 +71,16 @@ class Field:
         text = f"---\nepoch: {epoch}\nresult: {result}\n---\nRound {epoch}.\n"
         self.folder.artifact(stage).write_text(text)
 
-    def go(self) -> list[list[str]]:
-        """Let everybody advance at once and return what each says."""
+    def start(self) -> None:
+        """Let everybody begin at once."""
         for racer in self.racers:
             assert racer.stdin is not None
             racer.stdin.write(b"go\n")
             racer.stdin.flush()
+
+    def go(self) -> list[list[str]]:
+        """Let everybody advance at once and return what each says."""
+        self.start()
         return [self.line(racer).split(" ", 3) for racer in self.racers]
 
     def close(self) -> Log:
@@ -115,6 +121,35 @@ def test_a_check_runs_once_however_many_wait_for_it(tmp_path: Path) -> None:
     assert (tmp_path / "ran").read_text() == "ran\n" * 2
     kinds = Counter(type(item.data) for item in log.events)
     assert (kinds[ev.CheckStarted], kinds[ev.CheckEnded], kinds[ev.AttemptEnded]) == (2, 2, 0)
+
+
+def test_what_hooks_saw_is_folded_once_and_in_order_while_others_write(tmp_path: Path) -> None:
+    field = Field(tmp_path / "scene", mode="notes")
+    place = DataHome(field.scene / "home").spool(field.state.run)
+    place.parent.mkdir(exist_ok=True)
+    field.start()
+    agents = [f"agent-{number}" for number in range(60)]
+    for agent in agents:
+        line = {
+            "v": 1,
+            "k": f"the-race:{agent}:SubagentStart",
+            "t": 1,
+            "e": "SubagentStart",
+            "s": "the-race",
+            "a": agent,
+        }
+        with open(place, "ab") as spool:
+            spool.write(json.dumps({**line, "d": {}}).encode() + b"\n")
+        time.sleep(0.005)
+    field.close()
+    home = Home(DataHome(field.scene / "home"))
+    home.at(field.scene / "project").state(field.state.run)
+    home.close()
+    log = check_log(field.scene, {})
+    started = [item.data.agent for item in log.events if isinstance(item.data, ev.AttemptStarted)]
+    assert started == agents
+    notes = [item.data.blocks for item in log.events if isinstance(item.data, ev.Stalled)]
+    assert sorted(notes) == sorted(list(range(30)) * len(field.racers))
 
 
 def test_one_of_several_that_resume_a_run_drives_it(tmp_path: Path) -> None:

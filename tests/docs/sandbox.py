@@ -119,16 +119,22 @@ class Sandbox:
         )
 
     def _make(self) -> None:
-        for name in ("home", "bin", "scripts"):
+        for name in ("home", "bin", "shop/scripts"):
             (self.root / name).mkdir(parents=True)
         for name, text in PROJECT.items():
             self.write(name, text)
-        for name, text in (("bin/stagent", STAGENT), ("bin/python3", PYTHON), ("scripts/run", RUN)):
+        for name, text in (("bin/stagent", STAGENT), ("bin/python3", PYTHON), ("shop/scripts/run", RUN)):
             place = self.root / name
             place.write_text(text.format(python=sys.executable))
             place.chmod(0o755)
+        installed = Path(sys.executable).with_name("stagent")
+        if installed.exists():
+            # So that `stagent doctor` finds no second program of that name.
+            (self.root / "bin" / "stagent").unlink()
+            (self.root / "bin" / "stagent").symlink_to(installed)
         for arguments in (["init", "-q", "-b", "main"], ["add", "-A"], ["commit", "-q", "-m", "begin"]):
             subprocess.run(["git", *arguments], cwd=self.project, env=self.env, check=True)
+            (self.project / ".git" / "info" / "exclude").write_text("/scripts/\n")
 
     def write(self, name: str, text: str) -> None:
         """Write a file of the project."""

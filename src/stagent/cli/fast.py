@@ -7,9 +7,12 @@ import os
 import sys
 import time
 
+import msgspec
+
 from stagent.bootstrap import Home
 from stagent.cli import output, select
 from stagent.core.state import State
+from stagent.engine.projections.live import picker, shown
 from stagent.engine.service import RunService
 from stagent.errors import RefusedError, UsageError
 
@@ -72,7 +75,12 @@ def run(name: str, arguments: list[str]) -> int:
 
 def _tick(service: RunService, run: str, options: argparse.Namespace) -> int:
     state = service.state(run)
-    output.as_json(service.brief(state).tick())
+    service.publisher.begun(state)
+    tick = service.brief(state).tick()
+    if not state.ended:
+        asked = picker(service.workflow(state), state, service.folder(state))
+        tick = msgspec.structs.replace(tick, picker=shown(asked) if asked else None)
+    output.as_json(tick)
     return 0
 
 

@@ -99,6 +99,7 @@ class Reporter:
             "blocked": "blocked",
             "escalated": "given up, a person decides",
             "interrupted": "interrupted",
+            "stalled": "stalled, no progress",
         }
         return f"{words[ending]} in stage {state.stage}, epoch {state.epoch}"
 
@@ -126,7 +127,7 @@ def _hints(state: State, ending: str) -> list[str]:
             f"Decide:   stagent approve {run}   (or reject, redo, answer)",
             f"Go on:    stagent run --resume {run}",
         ]
-    if ending in ("blocked", "escalated", "interrupted"):
+    if ending in ("blocked", "escalated", "interrupted", "stalled"):
         return ["", f"Look:     stagent show {run}", f"Go on:    stagent run --resume {run}"]
     return [f"Read:     stagent show {run}", f"Verify:   stagent audit verify {run} --head {state.head}"]
 

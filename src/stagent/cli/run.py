@@ -29,7 +29,12 @@ from stagent.runner.example import Example
 from stagent.runner.loop import Ending, Hooks, Runner, holder
 from stagent.runner.policy import Policy
 
-_EXITS = {"waiting": output.WAITING, "blocked": output.ENDED_OTHERWISE, "escalated": output.ENDED_OTHERWISE}
+_EXITS = {
+    "waiting": output.WAITING,
+    "blocked": output.ENDED_OTHERWISE,
+    "escalated": output.ENDED_OTHERWISE,
+    "stalled": output.WAITING,
+}
 
 
 @click.command(name="run")

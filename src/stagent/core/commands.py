@@ -44,6 +44,7 @@ class DecideGate(msgspec.Struct, frozen=True, kw_only=True):
     body: str | None = None
     tree: str | None = None
     anchor: str = ""
+    prompt: str = ""
 
 
 class Refuse(msgspec.Struct, frozen=True, kw_only=True):

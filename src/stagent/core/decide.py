@@ -132,6 +132,7 @@ def _gate(workflow: Workflow, state: State, caller: cmd.Caller, command: cmd.Dec
             choice=command.choice if human or found is None else found.result,
             text=command.text,
             anchor=command.anchor or state.head,
+            prompt=command.prompt,
         )
     ]
 

@@ -178,6 +178,7 @@ class GateDecided(Data, frozen=True, kw_only=True, tag="gate.decided"):
     choice: str = ""
     text: str | None = None
     anchor: str = ""
+    prompt: str = ""
 
 
 class Transitioned(Data, frozen=True, kw_only=True, tag="transitioned"):
@@ -226,7 +227,7 @@ class SessionRebound(Data, frozen=True, kw_only=True, tag="session.rebound"):
 
 
 class Stalled(Data, frozen=True, kw_only=True, tag="stalled"):
-    """The agent made no progress for so long that its turn was let go."""
+    """The agent made no progress for so long that its turn was let go; the lease ends, another may go on."""
 
     stage: str
     epoch: int

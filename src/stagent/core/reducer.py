@@ -16,6 +16,10 @@ _RECENT_AGENTS = 32
 """How many agents of one epoch the state remembers; the log holds them all."""
 
 
+_RECENT_PROMPTS = 64
+"""How many prompts that decided something the state remembers."""
+
+
 class CorruptLogError(ValueError):
     """The bytes of a log do not fold: a broken chain, a gap, or an event where it cannot stand."""
 
@@ -85,6 +89,7 @@ def _begin(envelope: ev.Envelope, data: ev.RunStarted, head: str) -> State:
         run_files=data.run_files,
         environment=data.environment,
         protect_ref=data.baseline,
+        session=_session(data.holder, ""),
     )
 
 
@@ -192,6 +197,8 @@ def _gate_decided(state: State, data: ev.GateDecided, envelope: ev.Envelope) -> 
     changes: Changes = {"gate": gate}
     if data.decision in ("reject", "redo"):
         changes["feedback"] = data.text
+    if data.prompt:
+        changes["prompts"] = (*state.prompts, data.prompt)[-_RECENT_PROMPTS:]
     if data.decision == "redo":
         changes.update(refusal="gate.redo", refused=0)
     return changes
@@ -214,6 +221,7 @@ def _resumed(state: State, data: ev.Resumed, envelope: ev.Envelope) -> Changes:
     changes: Changes = {
         "status": "running",
         "lease": Lease(data.holder, data.fence),
+        "session": _session(data.holder, state.session),
         "fence": data.fence,
         "last_head": data.head or state.last_head,
         "agents": (),
@@ -224,18 +232,33 @@ def _resumed(state: State, data: ev.Resumed, envelope: ev.Envelope) -> Changes:
 
 
 def _taken_over(state: State, data: ev.TakenOver, envelope: ev.Envelope) -> Changes:
-    return {"status": "running", "lease": Lease(data.holder, data.fence), "fence": data.fence, "agents": ()}
+    return {
+        "status": "running",
+        "lease": Lease(data.holder, data.fence),
+        "session": _session(data.holder, state.session),
+        "fence": data.fence,
+        "agents": (),
+    }
 
 
 def _rebound(state: State, data: ev.SessionRebound, envelope: ev.Envelope) -> Changes:
     lease = state.lease
     if lease is None:
         return {}
-    return {"lease": Lease(replace(lease.holder, session=data.session), lease.fence)}
+    holder = replace(lease.holder, session=data.session)
+    return {"lease": Lease(holder, lease.fence), "session": _session(holder, state.session)}
+
+
+def _session(holder: ev.Holder, before: str) -> str:
+    return holder.session if holder.kind == "session" and holder.session else before
 
 
 def _nothing(state: State, data: ev.Data, envelope: ev.Envelope) -> Changes:
     return {}
+
+
+def _stalled(state: State, data: ev.Stalled, envelope: ev.Envelope) -> Changes:
+    return {"status": "stalled", "lease": None, "agents": ()}
 
 
 def _blocked(state: State, data: ev.Blocked, envelope: ev.Envelope) -> Changes:
@@ -274,7 +297,7 @@ _HANDLERS: dict[type[ev.Data], Handler] = {
     ev.Resumed: _resumed,
     ev.TakenOver: _taken_over,
     ev.SessionRebound: _rebound,
-    ev.Stalled: _nothing,
+    ev.Stalled: _stalled,
     ev.Blocked: _blocked,
     ev.BudgetReached: _nothing,
     ev.Escalated: _escalated,

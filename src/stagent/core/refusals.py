@@ -80,6 +80,7 @@ def not_live(state: State) -> Refusal | None:
         )
     remedies = {
         "interrupted": "Continue it with: stagent continue (or stagent run --resume RUN).",
+        "stalled": "Continue it with: stagent continue (in a session) or stagent run --resume RUN.",
         "blocked": "Look at its last refusal with: stagent show; then stagent run --resume RUN.",
         "escalated": "A person decides: stagent continue, stagent run --resume RUN, or stagent cancel.",
     }

@@ -8,7 +8,7 @@ import msgspec
 
 from stagent.core.events import FileMark, Holder, Producer
 
-Status = Literal["running", "interrupted", "blocked", "escalated", "ended"]
+Status = Literal["running", "interrupted", "stalled", "blocked", "escalated", "ended"]
 
 
 class Lease(msgspec.Struct, frozen=True):
@@ -70,7 +70,8 @@ class State(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Where a run stands.
 
     `tree_ref` is the tree the current stage is compared with; `protect_ref` the tree protected files are compared
-    with; `refused` counts refused or failed attempts of this epoch; `attempts` counts attempts per stage over the run.
+    with; `session` is the last agent session that drove the run, `prompts` are those that have decided something;
+    `refused` counts refused or failed attempts of this epoch; `attempts` counts attempts per stage over the run.
     """
 
     run: str
@@ -115,6 +116,8 @@ class State(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     refusal: str = ""
     agent_session: str | None = None
     entered_at: int = 0
+    prompts: tuple[str, ...] = ()
+    session: str = ""
 
     @property
     def live(self) -> bool:

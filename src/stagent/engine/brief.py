@@ -42,6 +42,7 @@ class Tick(msgspec.Struct, frozen=True, kw_only=True):
     optional_inputs: list[InputLine] = []
     checks: list[str] = []
     gate: str | None = None
+    picker: dict[str, object] | None = None
     feedback: str | None = None
     view_url: str | None = None
 

@@ -37,6 +37,11 @@ class Journal:
         self._known[run] = state, checkpoint.spool_offset
         return self._known[run]
 
+    def folded(self, run: str) -> int:
+        """Return how far the spool of a run that was loaded is folded (bytes)."""
+        known = self._known.get(run)
+        return known[1] if known else 0
+
     def begin(self, run: str, events: Sequence[Event], actor: str, blobs: Mapping[str, bytes]) -> State:
         """Create a run with its first events."""
         state, records = self._chain(None, run, events, actor)

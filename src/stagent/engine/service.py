@@ -32,7 +32,6 @@ from stagent.core.model import Workflow
 from stagent.core.ports import BlobGone, Store, Workspace
 from stagent.core.refusals import Refusal, work
 from stagent.core.state import State
-from stagent.engine import spool
 from stagent.engine.brief import Brief
 from stagent.engine.evidence import Gathered, Gatherer, blob
 from stagent.engine.folder import RunFolder, look, write
@@ -40,8 +39,8 @@ from stagent.engine.journal import Journal
 from stagent.engine.pinned import Pinned
 from stagent.engine.projections.publish import Publisher
 from stagent.engine.report import final_report
+from stagent.engine.spoolfold import SpoolFold
 from stagent.errors import ConflictError, RefusedError
-from stagent.failpoints import hit
 from stagent.registry import resolve
 
 Progress = Callable[[str, float], None]
@@ -89,8 +88,9 @@ class RunService:
         self.journal = Journal(store, clock)
         self.pinned = Pinned(store)
         self.gatherer = Gatherer(lambda: self.workspace)
-        self.publisher = Publisher(self.pinned, home, self.root)
+        self.publisher = Publisher(self.pinned, home, self.root, self.brief, self.journal.folded)
         self.listeners: list[Callable[[], None]] = []
+        self._spool = SpoolFold(self.journal, self.publisher, self.gatherer, home, root)
         self.tidy: Callable[[], object] = lambda: None
 
     @cached_property
@@ -106,7 +106,7 @@ class RunService:
         Raises NotFoundError for an unknown run.
         """
         state, offset = self.journal.load(run)
-        state = self._fold_spool(state, offset)
+        state = self._spool.fold(state, offset)
         self.publisher.refresh(state)
         return state
 
@@ -246,7 +246,7 @@ class RunService:
 
     def append(self, state: State, events: list[Event], actor: str, blobs: Mapping[str, bytes]) -> State:
         fresh = self.journal.append(state, events, actor, blobs)
-        self.publisher.after(fresh, events)
+        self.publisher.after(state, fresh, events)
         for listener in self.listeners:
             listener()
         return fresh
@@ -330,48 +330,6 @@ class RunService:
                 parts += f"\n\n{label}:\n{tail}\n"
         feedback = refusal.fields.get("feedback")
         return parts + (f"\n\n{self.text(feedback)}" if isinstance(feedback, str) else "")
-
-    def _fold_spool(self, state: State, offset: int) -> State:
-        if state.mode != "session" or not self._hooked(state):
-            return state
-        path = self.home.spool(state.run)
-        lines, end, torn = spool.read(path, offset)
-        if end == offset:
-            return state
-        if torn:
-            hit("spool.aside.before")
-            with open(path.with_suffix(".torn"), "ab") as aside:
-                aside.writelines(torn)
-            hit("spool.aside.after")
-        for line, behind in lines:
-            while behind > offset:
-                try:
-                    state, offset = self._fold_line(state, line, behind), behind
-                except ConflictError:
-                    # Another writer was first, perhaps with something else: the line may still have to be folded.
-                    state, offset = self.journal.load(state.run)
-        return state if offset >= end else self._move_offset(state, end)
-
-    def _hooked(self, state: State) -> bool:
-        """Whether hooks may have written to the run's spool: only those of an agent session do."""
-        return state.lease is None or state.lease.holder.kind == "session"
-
-    def _fold_line(self, state: State, line: spool.Line, behind: int) -> State:
-        workflow = self.workflow(state)
-        seen = look(self.folder(state).artifact(state.stage))
-        found = seen[0] if seen else None
-        asked = spool.interpret(line, workflow, state, found.digest if found else None, found.mark if found else None)
-        answer = decide(workflow, state, *asked, Evidence()) if asked else []
-        events = [] if isinstance(answer, Refusal) else answer
-        fresh = self.journal.append(state, events, asked[0].actor if asked else "", {}, behind)
-        self.publisher.after(fresh, events)
-        return fresh
-
-    def _move_offset(self, state: State, offset: int) -> State:
-        try:
-            return self.journal.append(state, [], "", {}, offset)
-        except ConflictError:
-            return self.journal.load(state.run)[0]
 
 
 def _unsettled(state: State, check: str) -> Refusal:

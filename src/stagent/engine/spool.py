@@ -12,8 +12,8 @@ from pathlib import Path
 import msgspec
 
 from stagent.core import commands as cmd
-from stagent.core.events import AttemptEnded, AttemptStarted, FileMark
-from stagent.core.model import Workflow
+from stagent.core.events import ArtifactRecorded, AttemptEnded, AttemptStarted, Event, FileMark, Producer
+from stagent.core.evidence import Found
 from stagent.core.state import State
 
 
@@ -61,27 +61,23 @@ def _complete(data: bytes) -> Iterator[bytes]:
         start = end + 1
 
 
-def interpret(
-    line: Line, workflow: Workflow, state: State, digest: str | None, mark: FileMark | None
-) -> tuple[cmd.Caller, cmd.Command] | None:
-    """Return what a line asks of the run, or None when it changes nothing.
-
-    `digest` and `mark` describe the current stage's artifact at this moment. Lines of a process that does not hold
-    the lease are not the session's.
-    """
+def is_holders(line: Line, state: State) -> bool:
+    """Say whether a line comes from the session and process that hold the run; others' lines change nothing."""
     lease = state.lease
-    if not state.live or lease is None or lease.holder.session != line.s:
-        return None
+    if not state.live or lease is None or lease.holder.kind != "session":
+        return False
     if lease.holder.pid is not None and line.p is not None and line.p != lease.holder.pid:
-        return None
-    caller = cmd.Caller(actor=f"hook:{line.s}", kind="session", session=line.s, pid=lease.holder.pid)
-    command = _command(line, workflow, state, digest, mark)
-    return None if command is None else (caller, command)
+        return False
+    if line.e == "Rebound":
+        return line.d.get("old") == lease.holder.session
+    return lease.holder.session == line.s
 
 
-def _command(
-    line: Line, workflow: Workflow, state: State, digest: str | None, mark: FileMark | None
-) -> cmd.Command | None:
+def command(line: Line, state: State, found: Found | None) -> cmd.Command | None:
+    """Return what a line of the holder asks of the run, or None when it asks nothing of `decide`.
+
+    `found` is the current stage's artifact at this moment. Decisions of people are read by `engine.persons`.
+    """
     if line.e == "SubagentStart" and line.a:
         if any(agent.id == line.a for agent in state.agents):
             return None
@@ -89,20 +85,39 @@ def _command(
         event = AttemptStarted(stage=state.stage, epoch=state.epoch, number=number, backend="subagent", agent=line.a)
         return cmd.BeginAttempt(event=event)
     if line.e == "SubagentStop" and line.a:
-        return _stopped(line, state, digest, mark)
+        return _stopped(line, state, found)
     if line.e == "Stalled":
         blocks = line.d.get("blocks")
         return cmd.Stall(blocks=blocks if isinstance(blocks, int) else 0)
     if line.e == "SessionEnd":
         return cmd.Interrupt()
+    if line.e == "Rebound":
+        return cmd.Rebind(session=line.s)
     return None
 
 
-def _stopped(line: Line, state: State, digest: str | None, mark: FileMark | None) -> cmd.Command | None:
+def foreign_artifact(line: Line, state: State, found: Found | None) -> list[Event]:
+    """Return the record of an artifact that a sub-agent wrote, so that an inline stage does not take it for its own."""
+    if line.e != "ArtifactWrite" or not line.a or found is None:
+        return []
+    return [
+        ArtifactRecorded(
+            stage=state.stage,
+            epoch=state.epoch,
+            digest=found.digest,
+            body=found.body,
+            result=found.result,
+            size=found.size,
+            producer=Producer(kind="subagent", id=line.a),
+        )
+    ]
+
+
+def _stopped(line: Line, state: State, found: Found | None) -> cmd.Command | None:
     if not any(agent.id == line.a and not agent.ended for agent in state.agents):
         return None
     seen = _mark(line.d.get("artifact"))
-    unchanged = seen is not None and seen == mark
+    unchanged = seen is not None and found is not None and seen == found.mark
     event = AttemptEnded(
         stage=state.stage,
         epoch=state.epoch,
@@ -110,7 +125,7 @@ def _stopped(line: Line, state: State, digest: str | None, mark: FileMark | None
         outcome="ok" if seen is not None else "failed",
         agent=line.a,
         mark=seen,
-        digest=digest if unchanged else None,
+        digest=found.digest if unchanged and found is not None else None,
     )
     return cmd.EndAttempt(event=event)
 

@@ -31,6 +31,7 @@ _WORDS = {
 _STATES = {
     "running": ("busy", "◌"),
     "interrupted": ("pause", "‖"),
+    "stalled": ("pause", "‖"),
     "blocked": ("wait", "◆"),
     "escalated": ("over", "▲"),
     "cancelled": ("off", "⊘"),

@@ -33,7 +33,7 @@ from stagent.runner.policy import Policy
 from stagent.runner.reaper import Reaper
 from stagent.runner.supervisor import Supervisor
 
-Ending = Literal["ended", "waiting", "blocked", "escalated", "interrupted"]
+Ending = Literal["ended", "waiting", "blocked", "escalated", "interrupted", "stalled"]
 _SLICE = 0.2
 
 

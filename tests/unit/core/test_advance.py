@@ -174,7 +174,6 @@ def test_an_approval_outlives_what_does_not_change_the_body_and_the_result() -> 
     world.work("approved")
     world.advance()
     world.person("approve")
-    world.do(cmd.Stall(blocks=1))
     world.artifact = replace(world.artifact, digest=text("other front matter"))
     assert codes(world.advance()) == "ok"
 

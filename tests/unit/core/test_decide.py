@@ -732,12 +732,22 @@ def test_a_session_gets_a_new_id() -> None:
     assert world.ask(cmd.Rebind(session="x"), replace(world.driver, session="session-1")).code == "lease.held"
 
 
-def test_a_stalled_turn_is_recorded_and_changes_nothing() -> None:
+def test_a_stalled_turn_ends_the_lease_and_another_may_go_on() -> None:
     world = made(PLAIN)
-    before = world.now
     [event] = world.do(cmd.Stall(blocks=5, text=text("why")))
     assert event == ev.Stalled(stage="planning", epoch=1, blocks=5, text=text("why"))
-    assert replace(world.now, seq=before.seq, head=before.head, updated_at=before.updated_at) == before
+    assert (world.now.status, world.now.lease, world.now.stage, world.now.epoch) == ("stalled", None, "planning", 1)
+    refusal = world.ask(cmd.Advance())
+    assert refusal.code == "run.stalled"
+    world.do(cmd.Resume(holder=Holder(kind="caller", session="another")))
+    assert world.now.live
+
+
+def test_a_prompt_that_decided_is_remembered() -> None:
+    world = made(GATED)
+    world.write("approved")
+    world.do(cmd.DecideGate(decision="approve", channel="hook", prompt="prompt-1"), PERSON)
+    assert world.now.prompts == ("prompt-1",)
 
 
 @pytest.mark.parametrize("holder", [SESSION, RUNNER])

@@ -18,7 +18,7 @@ from stagent.config import DataHome
 from stagent.core import commands as cmd
 from stagent.core import events as ev
 from stagent.core.canonical import digest, encode
-from stagent.core.events import FileMark, Holder
+from stagent.core.events import Holder
 from stagent.core.ports import Change, Store
 from stagent.core.refusals import Refusal
 from stagent.core.state import State
@@ -91,6 +91,10 @@ class Trees:
     def read(self, tree: str, path: str) -> bytes | None:
         """Return a file of a remembered tree."""
         return self._trees[tree].get(path)
+
+    def same_command(self, before: str, after: str, path: str) -> bool:
+        """Every byte of a file may define a command."""
+        return self.read(before, path) == self.read(after, path)
 
     def keep_private(self, pattern: str) -> None:
         """There is no repository."""

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -73,20 +72,32 @@ WANTED = (
 )
 GONE = ev.Holder(kind="runner", pid=4_194_304, started="never", host=HOST)
 """A runner whose process cannot be there: the number is beyond every process id."""
+WORKFLOWS = strategies.folders() | strategies.folders(original=False)
+MODES: st.SearchStrategy[Any] = st.sampled_from(["session", "runner", "caller"])
+PEACE = 3
+"""How many steps a run that ended is left alone before another begins."""
 
 
 class Runs(RuleBasedStateMachine):
-    """One random run; `store` makes the store it lives in."""
+    """Random runs, one after another; `store` makes the store each lives in."""
 
     store: Callable[[Path], Store]
     world: ServiceWorld
+    after = 0
 
-    @initialize(files=strategies.folders(), mode=st.sampled_from(["session", "runner", "caller"]))
+    @initialize(files=WORKFLOWS, mode=MODES)
     def start(self, files: dict[str, bytes], mode: Mode) -> None:
         self.place = Path(tempfile.mkdtemp(prefix="stagent-run-"))
         self.world = ServiceWorld(self.place, type(self).store(self.place), files, mode)
-        self.looked, self.epoch, self.at = 0, 1, 0
+        self.looked, self.epoch, self.at, self.after = 0, 1, 0, 0
         self.ended = False
+
+    @precondition(lambda self: self.after > PEACE)
+    @rule(files=WORKFLOWS, mode=MODES)
+    def start_again(self, files: dict[str, bytes], mode: Mode) -> None:
+        """The run is over and nothing moved it any more; another one begins elsewhere."""
+        self.teardown()
+        self.start(files, mode)
 
     def teardown(self) -> None:
         if hasattr(self, "world"):
@@ -140,7 +151,7 @@ class Runs(RuleBasedStateMachine):
         return hasattr(self, "world") and self.world.now.seq % 3 == 0
 
     @precondition(lambda self: self.live)
-    @rule(data=st.data(), stages=st.integers(min_value=1, max_value=3))
+    @rule(data=st.data(), stages=st.integers(min_value=1, max_value=5))
     def proceed(self, data: st.DataObject, stages: int) -> None:
         """Honest work through some stages."""
         for _ in range(stages):
@@ -149,12 +160,18 @@ class Runs(RuleBasedStateMachine):
 
     def work(self, data: st.DataObject) -> None:
         world, stage = self.world, self.world.stage
-        result = data.draw(st.sampled_from(sorted(stage.transitions)))
+        results = sorted(stage.transitions)
+        onward = [name for name in results if not world.workflow.is_terminal(stage.transitions[name])]
+        result = data.draw(st.sampled_from(results + 3 * onward))
         if stage.kind == "human":
             self.advance()
             self.told(world.decide("answer", result), world.now.seq)
+        self.commands(data.draw(st.sampled_from(["pass", "fail", "write"])))
         world.work(result, f"body {world.marks}")
         refusal = self.advance()
+        if refusal is not None and refusal.code == "check.failed":
+            self.commands("pass")
+            refusal = self.advance()
         if refusal is not None and refusal.code in ("gate.waiting", "gate.stale"):
             seq = world.now.seq
             self.told(world.decide(data.draw(st.sampled_from(["approve", "approve", "reject", "redo"]))), seq)
@@ -177,7 +194,10 @@ class Runs(RuleBasedStateMachine):
     def others_advance(self, caller: cmd.Caller) -> None:
         before = self.world.now
         refusal = self.advance(caller)
-        assert refusal is not None or (caller.kind, caller.session) == (before.lease.holder.kind, "session-1")
+        if refusal is None:
+            holder = before.lease.holder if before.lease else None
+            assert holder is not None
+            assert caller.kind == "engine" or (caller.kind, caller.session) == (holder.kind, holder.session)
 
     @rule(name=st.sampled_from(["src/a", "tests/t", "docs"]), text=st.sampled_from(["1", "2", None]))
     def change_the_project(self, name: str, text: str | None) -> None:
@@ -186,9 +206,14 @@ class Runs(RuleBasedStateMachine):
         else:
             (self.world.root / name).write_text(text)
 
-    @rule(name=st.sampled_from(["broken", "noisy"]), there=st.booleans())
-    def change_what_commands_do(self, name: str, there: bool) -> None:
-        (self.place / name).touch() if there else (self.place / name).unlink(missing_ok=True)
+    @rule(what=st.sampled_from(["pass", "fail", "write"]))
+    def commands(self, what: str) -> None:
+        """Settle what checks and commands do from now on; who writes passes."""
+        for name, there in (("broken", what == "fail"), ("noisy", what == "write")):
+            if there:
+                (self.place / name).touch()
+            else:
+                (self.place / name).unlink(missing_ok=True)
 
     @precondition(lambda self: self.live and (self.world.stage.gate is not None or self.world.stage.kind == "human"))
     @rule(data=st.data(), what=st.sampled_from(["body", "tree", "result", "before"]))
@@ -238,8 +263,20 @@ class Runs(RuleBasedStateMachine):
         assert world.now.fence == before.fence + 1
         if before.lease is not None:
             SEEN["take-over"] += person
-            SEEN["dead runner replaced"] += not person
             assert person or before.lease.holder == GONE
+
+    @precondition(lambda self: self.live and self.quiet)
+    @rule()
+    def replace_a_dead_runner(self) -> None:
+        """The run is a runner's that died; anybody may go on with it, and nobody may act for the dead one."""
+        world = self.world
+        self.submit(cmd.Resume(holder=GONE, take_over=True), PERSON)
+        old = world.driver
+        assert self.submit(cmd.Resume(holder=world.holder)) is None
+        SEEN["dead runner replaced"] += 1
+        assert self.advance(old) is not None
+        assert self.submit(cmd.Interrupt(), old) is not None
+        assert self.submit(cmd.Refuse(code="artifact.missing"), old) is not None
 
     @precondition(lambda self: hasattr(self, "world") and self.world.now.status in ("interrupted", "blocked"))
     @rule()
@@ -249,7 +286,10 @@ class Runs(RuleBasedStateMachine):
     @precondition(lambda self: self.live and self.quiet)
     @rule(reason=st.sampled_from(["It cannot be done.", ""]))
     def give_up(self, reason: str) -> None:
+        self.advance()
         world, before = self.world, self.world.now
+        if not before.live:
+            return
         refusal = self.told(world.service.give_up(world.run, world.driver, reason), before.seq)
         assert refusal is not None or (before.refused > 0 and reason)
 
@@ -312,6 +352,7 @@ class Runs(RuleBasedStateMachine):
             self.note(item.data)
             self.looked = item.seq
         assert self.world.now.epoch == self.epoch
+        self.after += self.ended
 
     def follow(self, event: Any) -> None:
         """The epoch rises by one at each transition, and by a cancellation, and never otherwise."""
@@ -368,11 +409,11 @@ class Durable(Runs):
     store = staticmethod(lambda place: SqliteStore(place / "stagent.db", place / "blobs"))
 
 
-@pytest.mark.parametrize("machine", [InMemory, Durable])
-def test_the_promises_hold_in_random_runs(machine: type[Runs]) -> None:
+def test_the_promises_hold_in_random_runs() -> None:
     SEEN.clear()
-    run_state_machine_as_test(
-        machine, settings=settings(max_examples=2 * count("hypothesis_examples"), stateful_step_count=30)
-    )
+    for machine in (InMemory, Durable):
+        run_state_machine_as_test(
+            machine, settings=settings(max_examples=max(90, count("hypothesis_examples")), stateful_step_count=50)
+        )
     missing = [name for name in WANTED if not SEEN[name]]
     assert missing == [], dict(SEEN)

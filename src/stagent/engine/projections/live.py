@@ -1,31 +1,95 @@
-"""`live/<session_id>.json`: everything a hook may need to know about the run of its session, and nothing else."""
+"""`live/<session_id>.json`: everything a hook may need to know about the run of its session, and nothing else.
+
+The hook imports nothing of ours and must be quick, so every sentence it may say is made here, by the renderer that
+makes the same sentences for the command line; the hook only fills in what it alone sees.
+"""
 
 from __future__ import annotations
 
+import sys
+from typing import cast
+
 import msgspec
 
-from stagent.core.model import Workflow
+from stagent.config import DataHome
+from stagent.core.model import Stage, Workflow
+from stagent.core.refusals import place
 from stagent.core.state import State
+from stagent.engine.brief import Brief
 from stagent.engine.folder import RunFolder, look
 
 VERSION = 1
+HEADER = "Stagent"
+"""The header of a gate's picker."""
 
 
-def render(workflow: Workflow, state: State, folder: RunFolder, *, project: str, home: str) -> bytes:
+def picker(workflow: Workflow, state: State, folder: RunFolder) -> dict[str, object] | None:
+    """Return the one question that decides the current gate, as `tick` prints it and the hook compares it.
+
+    `body` and `tree` are what the decision is bound to: the artifact as it lies there and the tree the gate opened
+    with. None for a stage without a gate.
+    """
+    stage = workflow.stages[state.stage]
+    human = stage.kind == "human"
+    if stage.gate is None and not human:
+        return None
+    seen = look(folder.artifact(stage.name))
+    found = seen[0] if seen is not None and not human else None
+    options = _choices(stage) if human else _APPROVAL
+    what = "which way" if human else f"approve its artifact ({found.body[:12] if found else 'not written yet'})"
+    return {
+        "question": f"Stage {stage.name}, epoch {state.epoch}: {what}?",
+        "header": HEADER,
+        "options": options,
+        "for": list(stage.gate.results) if stage.gate else [],
+        "explicit": stage.gate.explicit if stage.gate else True,
+        "decided": state.gate.decision if state.gate and (human or not found or state.gate.body == found.body) else "",
+        "body": found.body if found else "",
+        "tree": state.gate.tree if state.gate and state.gate.tree else "",
+    }
+
+
+_APPROVAL = [
+    {"label": "Approve", "description": "Exactly this, as it lies there now.", "decision": "approve"},
+    {
+        "label": "Reject",
+        "description": "Not like this; the next message says what is to be changed.",
+        "decision": "reject",
+    },
+]
+
+
+def shown(asked: dict[str, object]) -> dict[str, object]:
+    """Return what an agent is to ask, word for word."""
+    options = cast(list[dict[str, str]], asked["options"])
+    plain = [{"label": option["label"], "description": option["description"]} for option in options]
+    return {"question": asked["question"], "header": asked["header"], "options": plain, "multiSelect": False}
+
+
+def _choices(stage: Stage) -> list[dict[str, str]]:
+    return [
+        {"label": result, "description": f"Leads to {target}.", "decision": "answer"}
+        for result, target in sorted(stage.transitions.items())
+    ]
+
+
+def render(workflow: Workflow, state: State, folder: RunFolder, brief: Brief, home: DataHome, folded: int) -> bytes:
     """Return the bytes of the live file of a session's run; the same state and artifact give the same bytes."""
     stage = workflow.stages[state.stage]
     holder = state.lease.holder if state.lease else None
     artifact = folder.artifact(stage.name)
     seen = look(artifact)
     found = seen[0] if seen else None
+    launcher = home.launcher
     document = {
         "v": VERSION,
         "run": state.run,
         "seq": state.seq,
+        "head": state.head,
         "session": (holder.session if holder else None) or state.folder,
         "pid": holder.pid if holder else None,
         "lease": state.fence,
-        "project": project,
+        "project": brief.project,
         "run_dir": str(folder.path),
         "stage": stage.name,
         "epoch": state.epoch,
@@ -41,20 +105,48 @@ def render(workflow: Workflow, state: State, folder: RunFolder, *, project: str,
             "ino": found.mark.ino if found else None,
         },
         "results": stage.transitions,
-        "gate": _gate(workflow, state),
+        "ends": sorted({*workflow.terminals} & {*stage.transitions.values()}),
+        "gate": picker(workflow, state, folder),
         "writes": stage.writes,
         "ledger": [{"agent": agent.id, "ended": agent.ended} for agent in state.agents],
         "checking": any(check.outcome == "running" for check in state.checks.values()),
         "stop": {"blocks": stage.stop.blocks, "message": stage.stop.message},
-        "denied_paths": [home, str(folder.state_file)],
+        "home": str(home.root),
+        "spool": str(home.spool(state.run)),
+        "folded": folded,
+        "launcher": launcher,
+        "python": sys.executable,
+        "texts": texts(workflow, state, brief, launcher),
     }
     return msgspec.json.encode(document) + b"\n"
 
 
-def _gate(workflow: Workflow, state: State) -> dict[str, object] | None:
+def texts(workflow: Workflow, state: State, brief: Brief, launcher: str) -> dict[str, str]:
+    """Return every sentence a hook may say about this state; `{words in braces}` are for the hook to fill in."""
     stage = workflow.stages[state.stage]
-    if stage.gate is None and stage.kind != "human":
-        return None
-    decided = state.gate.decision if state.gate else ""
-    options = sorted(stage.transitions) if stage.kind == "human" else ["Approve", "Reject"]
-    return {"question": f"{stage.name}: epoch {state.epoch}", "options": options, "decided": decided}
+    where = place(state)
+    known = ", ".join(sorted(stage.transitions))
+    model = f", model {stage.model}" if stage.model else ""
+    return {
+        "where": f"This session drives the Stagent run {state.run} (workflow {state.flow}). It stands in {where}, "
+        f"{state.status}. Load the skill stagent:stagent and begin with: {launcher} tick",
+        "begin": f"the run {state.run} has begun and nothing was done yet. Load the skill stagent:stagent and begin "
+        f"with: {launcher} tick",
+        "paused": f"{where} waits for you; {launcher} tick shows where the run stands.",
+        "gate": f"{where} waits for your decision: /stagent:approve or /stagent:reject, here or in a terminal: "
+        f"stagent approve {state.run}",
+        "advance": f"{where} is finished with the result {{result}}, which leads to {{target}}. "
+        f"Go on with: {launcher} advance",
+        "problem": f"{where}: {{why}}. Known: {known}. Write epoch: {state.epoch} and one of the known results.",
+        "how": brief.context(),
+        "inline": f"stage {stage.name} is worked in the main conversation, not by the sub-agent: read "
+        f"{brief.folder.instructions(stage.name)} and write {brief.folder.artifact(stage.name)}.",
+        "launch": f"Stage {stage.name}, epoch {state.epoch}: the sub-agent finds its own context. Launch it as type "
+        f"stagent:workflow-subagent{model}, with the prompt: Run your stage.",
+        "bootstrap": f"You work stage {stage.name} of a Stagent run. Your first act: {launcher} bootstrap",
+        "subagent_writes": f"the artifact of stage {stage.name} is written by its sub-agent; launch "
+        "stagent:workflow-subagent.",
+        "subagent_unfinished": f"{where}: {{why}}. Write it before you end, with one of: {known}.",
+        "stalled": f"{where} made no progress in {{count}} tries and is let go as stalled. Go on with "
+        f"/stagent:continue here or in another session, or headless: stagent run --resume {state.run}",
+    }

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from stagent.config import DataHome
 from stagent.core.events import Escalated, Event, StageEntered, Terminal
 from stagent.core.ports import BlobGone
 from stagent.core.state import State
-from stagent.engine.folder import RunFolder, file_digest, overwrite, read, remove, write
+from stagent.engine.brief import Brief
+from stagent.engine.folder import RunFolder, file_digest, look, overwrite, read, remove, write
 from stagent.engine.pinned import Pinned
 from stagent.engine.projections import live, statefile
 from stagent.failpoints import hit
@@ -21,17 +22,28 @@ _HEAD = 4096
 class Publisher:
     """Writes `state.md`, the instruction files, run files, reports and, for sessions, the live file."""
 
-    def __init__(self, pinned: Pinned, home: DataHome, root: Path) -> None:
+    def __init__(
+        self,
+        pinned: Pinned,
+        home: DataHome,
+        root: Path,
+        brief: Callable[[State], Brief],
+        folded: Callable[[str], int],
+    ) -> None:
         self.pinned = pinned
         self.home = home
         self.root = root
+        self.brief = brief
+        self.folded = folded
         self._published: dict[str, str] = {}
         self._seen: dict[str, tuple[int, int, int]] = {}
 
-    def after(self, state: State, events: Sequence[Event]) -> None:
+    def after(self, before: State, state: State, events: Sequence[Event]) -> None:
         """Bring the projections to a state that was just committed."""
         if not events:
             return
+        if state.ended or before.session != state.session:
+            self._forget(before)
         folder = RunFolder.of(self.root, state)
         for event in events:
             if isinstance(event, StageEntered):
@@ -41,10 +53,18 @@ class Publisher:
                 write(folder.artifact(name), self._blob(event.report))
         self._write(state, folder)
 
+    def begun(self, state: State) -> None:
+        """Note that the driver of a session's run has looked at it: until then the hook asks it to begin."""
+        path = self._live_path(state)
+        if path is not None and state.epoch == 1:
+            mark = path.with_suffix(".begun")
+            if not mark.exists():
+                write(mark, state.run.encode())
+
     def refresh(self, state: State) -> None:
         """Write what is missing or behind; costs two small reads when all is well, none after an own write."""
         folder = RunFolder.of(self.root, state)
-        if self._published.get(state.run) == state.head:
+        if self._published.get(state.run) == state.head and self._live_path(state) is None:
             return
         if state.terminal == "cancelled" or self._current(state, folder):
             # The folder of a cancelled run was archived or removed by whoever cancelled it.
@@ -65,7 +85,7 @@ class Publisher:
         if head is None:
             return False
         mark = f"\nseq: {state.seq}\nhead: {state.head}\n".encode()
-        return mark in head and self._live_current(state) and self._instructed(state, folder)
+        return mark in head and self._live_current(state, folder) and self._instructed(state, folder)
 
     def _instructed(self, state: State, folder: RunFolder) -> bool:
         if state.ended:
@@ -73,14 +93,19 @@ class Publisher:
         text = self.pinned.file(state.workflow, f"{state.stage}.md")
         return not text or read(folder.instructions(state.stage)) == text
 
-    def _live_current(self, state: State) -> bool:
+    def _live_current(self, state: State, folder: RunFolder) -> bool:
         path = self._live_path(state)
         if path is None or state.ended:
             return True
+        seen = look(folder.artifact(state.stage))
+        mark = seen[0].mark if seen else None
+        size, mtime, ino = (mark.size, mark.mtime_ns, mark.ino) if mark else ("null", "null", "null")
         try:
-            return f'"run":"{state.run}","seq":{state.seq},'.encode() in path.read_bytes()[:_HEAD]
+            data = path.read_bytes()
         except OSError:
             return False
+        here = f'"run":"{state.run}","seq":{state.seq},' in data[:_HEAD].decode("utf-8", "replace")
+        return here and f'"size":{size},"mtime_ns":{mtime},"ino":{ino}'.encode() in data
 
     def _enter(self, state: State, folder: RunFolder, stage: str) -> None:
         if state.stage == stage:
@@ -114,23 +139,35 @@ class Publisher:
         if path is None:
             return
         if state.ended:
-            hit("projection.remove.before")
-            path.unlink(missing_ok=True)
-            hit("projection.remove.after")
+            self._forget(state)
             return
         workflow = self.pinned.workflow(state)
-        data = live.render(workflow, state, folder, project=str(self.root), home=str(self.home.root))
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        data = live.render(workflow, state, folder, self.brief(state), self.home, self.folded(state.run))
+        for folder_of_hooks in (path.parent, self.home.spool(state.run).parent, self.home.pending):
+            if not folder_of_hooks.exists():
+                folder_of_hooks.mkdir(mode=0o700, parents=True, exist_ok=True)
         write(path, data)
+        pid = state.lease.holder.pid if state.lease else None
+        if pid is not None:
+            write(path.with_name(f"pid-{pid}"), state.session.encode())
+
+    def _forget(self, state: State) -> None:
+        """Remove what hooks read about a session that drives the run no longer."""
+        path = self._live_path(state)
+        pid = state.lease.holder.pid if state.lease else None
+        hit("projection.remove.before")
+        if path is not None:
+            path.unlink(missing_ok=True)
+        if path is not None and pid is not None:
+            path.with_name(f"pid-{pid}").unlink(missing_ok=True)
+        hit("projection.remove.after")
 
     def _live_path(self, state: State) -> Path | None:
         """Where hooks look for the run of a session; None for a run no hook watches."""
-        if state.mode != "session":
-            return None
         holder = state.lease.holder if state.lease else None
-        if holder is not None and holder.kind != "session":
+        if not state.session or (holder is not None and holder.kind != "session"):
             return None
-        return self.home.live((holder.session if holder else None) or state.folder)
+        return self.home.live(state.session)
 
     def _blob(self, name: str) -> bytes:
         found = self.pinned.blob(name)

@@ -22,7 +22,7 @@ def render(state: State, project_root: str) -> bytes:
         "active": "false" if state.ended else "true",
         "status": status,
         "epoch": state.epoch,
-        "resume_status": state.stage if state.status in ("interrupted", "blocked", "escalated") else "",
+        "resume_status": state.stage if state.status in ("interrupted", "stalled", "blocked", "escalated") else "",
         "session_id": (holder.session if holder else None) or "",
         "workflow": state.flow,
         "workflow_digest": state.workflow,

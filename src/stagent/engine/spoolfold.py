@@ -1,0 +1,121 @@
+"""Folds a run's spool into its log: each line once, in order, under the same rules as any other command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from stagent.config import DataHome
+from stagent.core import commands as cmd
+from stagent.core.decide import decide
+from stagent.core.events import Event
+from stagent.core.evidence import Evidence
+from stagent.core.refusals import Refusal
+from stagent.core.state import State
+from stagent.engine import persons, spool
+from stagent.engine.evidence import Gatherer
+from stagent.engine.folder import RunFolder, look
+from stagent.engine.journal import Journal
+from stagent.engine.projections.publish import Publisher
+from stagent.errors import ConflictError
+from stagent.failpoints import hit
+
+
+class SpoolFold:
+    """The spools of one project's runs."""
+
+    def __init__(self, journal: Journal, publisher: Publisher, gatherer: Gatherer, home: DataHome, root: Path) -> None:
+        self.journal = journal
+        self.publisher = publisher
+        self.gatherer = gatherer
+        self.home = home
+        self.root = root
+        self.doubts: list[str] = []
+
+    def fold(self, state: State, offset: int) -> State:
+        """Return the state after every complete line behind `offset`; only sessions with hooks have any.
+
+        `doubts` then holds why decisions among them did not count as a person's.
+        """
+        if not state.session:
+            return state
+        path = self.home.spool(state.run)
+        lines, end, torn = spool.read(path, offset)
+        if end == offset:
+            return state
+        if torn:
+            hit("spool.aside.before")
+            with open(path.with_suffix(".torn"), "ab") as aside:
+                aside.writelines(torn)
+            hit("spool.aside.after")
+        for line, behind in lines:
+            while behind > offset:
+                try:
+                    state, offset = self._line(state, line, behind), behind
+                except ConflictError:
+                    # Another writer was first, perhaps with something else: the line may still have to be folded.
+                    state, offset = self.journal.load(state.run)
+        return state if offset >= end else self._move(state, end)
+
+    def _line(self, state: State, line: spool.Line, behind: int) -> State:
+        actor, events, blobs = "", list[Event](), dict[str, bytes]()
+        if spool.is_holders(line, state):
+            actor, events, blobs = self._events(state, line)
+        fresh = self.journal.append(state, events, actor, blobs, behind)
+        self.publisher.after(state, fresh, events)
+        return fresh
+
+    def _events(self, state: State, line: spool.Line) -> tuple[str, list[Event], dict[str, bytes]]:
+        if line.e == "Decision":
+            return self._decision(state, line)
+        workflow = self.publisher.pinned.workflow(state)
+        seen = look(RunFolder.of(self.root, state).artifact(state.stage))
+        found = seen[0] if seen else None
+        actor = f"hook:{line.s}"
+        foreign = spool.foreign_artifact(line, state, found)
+        if foreign and seen and found:
+            return actor, foreign, {found.digest: seen[1]}
+        command = spool.command(line, state, found)
+        if command is None:
+            return actor, [], {}
+        holder = state.lease.holder if state.lease else None
+        caller = cmd.Caller(
+            actor=actor, kind="session", session=holder.session if holder else None, pid=holder.pid if holder else None
+        )
+        answer = decide(workflow, state, caller, command, Evidence())
+        return actor, [] if isinstance(answer, Refusal) else answer, {}
+
+    def _decision(self, state: State, line: spool.Line) -> tuple[str, list[Event], dict[str, bytes]]:
+        try:
+            claim = msgspec.convert(line.d, persons.Claim)
+        except msgspec.ValidationError as error:
+            self.doubts.append(f"the decision cannot be read: {error}")
+            return "", [], {}
+        doubt = persons.doubt(claim, state, line.p, line.a)
+        if doubt:
+            self.doubts.append(f"{claim.decision} does not count: {doubt}")
+            return "", [], {}
+        workflow = self.publisher.pinned.workflow(state)
+        gathered = self.gatherer.for_gate(workflow, state, RunFolder.of(self.root, state))
+        command, blobs = persons.command(claim, state, gathered.evidence, self._words(claim))
+        caller = cmd.Caller(actor=f"person:hook:{line.s}", kind="person")
+        answer = decide(workflow, state, caller, command, gathered.evidence)
+        if isinstance(answer, Refusal):
+            self.doubts.append(answer.message)
+            return "", [], {}
+        return caller.actor, answer, {**gathered.blobs, **blobs}
+
+    def _words(self, claim: persons.Claim) -> str:
+        if not claim.reference or "/" in claim.reference:
+            return claim.text
+        try:
+            return (self.home.pending / claim.reference).read_text("utf-8", "replace")
+        except OSError:
+            return claim.text
+
+    def _move(self, state: State, offset: int) -> State:
+        try:
+            return self.journal.append(state, [], "", {}, offset)
+        except ConflictError:
+            return self.journal.load(state.run)[0]

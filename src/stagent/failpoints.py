@@ -18,6 +18,9 @@ NAMES: frozenset[str] = frozenset(
         "folder.write.before",
         "folder.rename.before",
         "folder.rename.after",
+        "folder.remove.before",
+        "folder.remove.after",
+        "folder.open.before",
         "folder.overwrite.before",
         "folder.overwrite.cut",
         "folder.overwrite.after",
@@ -71,6 +74,9 @@ NAMES: frozenset[str] = frozenset(
         # commands
         "cancel.remove.before",
         "cancel.remove.after",
+        "export.write.before",
+        "export.rename.before",
+        "export.rename.after",
         # storage: files and folders of any kind
         "disk.create.before",
         "disk.create.after",

@@ -22,7 +22,7 @@ COMMAND_MARKER = "STAGENT_COMMAND"
 """The environment variable that marks every process of a check or command the engine runs itself."""
 
 RUNNER_MARKER = "STAGENT_RUNNER"
-"""The environment variable that tells which process (its id) started a process of an attempt."""
+"""The environment variable that tells which process (its id) started a process of an attempt or command."""
 
 MARKERS = (
     MARKER,
@@ -280,17 +280,17 @@ def members(
     return [row for row in others if row.pid in found]
 
 
-def kill_attempt(attempt_id: str, pid: int | None, started: str | None) -> int:
+def kill_attempt(attempt_id: str, pid: int | None, started: str | None, runner: str | None = None) -> int:
     """Kill what an attempt of a runner that is gone left behind; return how many processes were killed.
 
     `pid` and `started` are those of the attempt's process as they were logged, None when they never were: then the
     marker alone counts. `attempt_id` may also be the mark of an engine's own command. Another process that got the
-    same id is never touched. Gives up after 5 s.
+    same id is never touched; with `runner` only what that process started counts. Gives up after 5 s.
     """
     killed: set[tuple[int, str]] = set()
     until = time.monotonic() + _KILL_SECONDS
     while time.monotonic() < until:
-        found = [row for row in members(table(), attempt_id, pid, started) if not row.dead]
+        found = [row for row in members(table(), attempt_id, pid, started, (), runner) if not row.dead]
         if not found:
             break
         for row in found:

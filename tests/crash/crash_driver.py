@@ -51,7 +51,7 @@ from stagent.agents.scripted import ScriptedBackend  # noqa: E402
 from stagent.bootstrap import Home  # noqa: E402
 from stagent.config import DataHome, change, stored  # noqa: E402
 from stagent.core.canonical import digest  # noqa: E402
-from stagent.core.commands import Caller, Resume, Stall  # noqa: E402
+from stagent.core.commands import Caller, Refuse, Resume  # noqa: E402
 from stagent.core.events import Holder  # noqa: E402
 from stagent.core.ports import Checkpoint, Record, Store  # noqa: E402
 from stagent.core.refusals import Refusal  # noqa: E402
@@ -158,7 +158,7 @@ def notes(scene: Path) -> None:
     say("at the start")
     sys.stdin.readline()
     for number in range(30):
-        service.submit(row.run, caller, Stall(blocks=number))
+        service.submit(row.run, caller, Refuse(code=f"note.{number}"))
         say("noted", number)
     home.close()
 
@@ -190,6 +190,11 @@ def rest(scene: Path) -> None:
     service.state(row.run)
     service.store.put_blobs({digest(SECRET): SECRET})
     service.store.bury_blob(digest(SECRET), "masked", 1)
+    command = [sys.executable, "-m", "stagent", "export", row.run, "--format", "html"]
+    done = subprocess.run([*command, "--output", str(scene / "report.html")], capture_output=True)
+    if done.returncode == -signal.SIGKILL:
+        os.kill(os.getpid(), signal.SIGKILL)
+    assert done.returncode == 0, done.stderr
     say("over", "ended")
     home.close()
 

@@ -35,7 +35,7 @@ WORKFLOW: dict[str, Any] = {
         },
         "measuring": {
             "kind": "command",
-            "run": "cat large.txt; sleep 0.02",
+            "run": "sh measure.sh",
             "results": {"0": "PASS", "*": "FAIL"},
             "writes": "project",
             "transitions": {"PASS": "reviewing", "FAIL": "building"},
@@ -51,18 +51,20 @@ WORKFLOW: dict[str, Any] = {
     },
 }
 
-# Says so when another process of an attempt still runs: at most one may, whatever was killed before.
-_ALONE = (
-    'for p in $(cat "$CRASH_PIDS" 2>/dev/null); do '
-    'tr "\\0" "\\n" <"/proc/$p/environ" 2>/dev/null | grep -q "^STAGENT_ATTEMPT=" '
-    '&& echo "$STAGENT_ATTEMPT beside $p" >>"$CRASH_PIDS.beside"; done; echo $PPID >>"$CRASH_PIDS"'
-)
+
+def _alone(mark: str, own: str) -> str:
+    """A shell command that says so when another process of an attempt or command runs: at most one may, ever."""
+    return (
+        f'for p in $(cat "$CRASH_PIDS.{mark}" 2>/dev/null); do '
+        f'tr "\\0" "\\n" <"/proc/$p/environ" 2>/dev/null | grep -q "^{mark}=" '
+        f'&& echo "${mark} beside $p" >>"$CRASH_PIDS.beside"; done; echo {own} >>"$CRASH_PIDS.{mark}"'
+    )
 
 
 def _attempt(result: str, *more: dict[str, Any], body: str = "") -> list[dict[str, Any]]:
     return [
         {"spawn": "sleep 60"},
-        {"run": _ALONE},
+        {"run": _alone("STAGENT_ATTEMPT", "$PPID")},
         *more,
         {"say": LARGE[:3000]},
         {"artifact": {"result": result, "epoch": "current", "body": body}},
@@ -90,8 +92,10 @@ POLICY = {
         "choosing": {"decision": "answer", "choice": "ship", "reason": "declared beforehand"},
     }
 }
+_COMMAND = _alone("STAGENT_COMMAND", "$$") + '\n[ "$CRASH_SLOW" != "$0" ] || sleep 60\nsleep "${CRASH_NAP:-0.02}"\n'
 # Leaves something behind each time it runs, as test commands do.
-CHECK = 'echo "$$" >>checked.txt\nsleep 0.02\ngrep -q green state.txt\n'
+CHECK = _COMMAND + 'echo "$$" >>checked.txt\ngrep -q green state.txt\n'
+MEASURE = _COMMAND + "cat large.txt\n"
 
 
 def make(scene: Path, workflow: dict[str, Any] = WORKFLOW) -> Path:
@@ -100,6 +104,7 @@ def make(scene: Path, workflow: dict[str, Any] = WORKFLOW) -> Path:
     project.mkdir(parents=True)
     flow.mkdir()
     (project / "check.sh").write_text(CHECK)
+    (project / "measure.sh").write_text(MEASURE)
     (project / "large.txt").write_text(LARGE)
     (project / "state.txt").write_text("none\n")
     for command in (["init", "-q"], ["add", "-A"], ["commit", "-q", "-m", "Begin"]):

@@ -128,11 +128,12 @@ def _whole(events: Sequence[Any]) -> None:
 
 
 def running(run: str) -> list[processes.ProcessInfo]:
-    """The processes that carry the mark of an attempt of a run."""
+    """The processes that carry the mark of an attempt of a run, or of a command the engine runs for it."""
     found = []
     for row in processes.table().values():
         marks = processes.markers(row.pid) or {}
-        if not row.dead and marks.get(processes.MARKER, "").startswith(run):
+        names = (marks.get(processes.MARKER, ""), marks.get(processes.COMMAND_MARKER, ""))
+        if not row.dead and any(name.startswith(run) for name in names):
             found.append(row)
     return found
 

@@ -21,6 +21,7 @@ import pytest
 from counts import count, is_full
 from crash import crash_driver, crash_scene
 from crash.crash_verdict import Acknowledged, acknowledged, check_end, check_log, home_of
+from stagent import processes
 from stagent.core import events as ev
 from stagent.core.canonical import digest
 from stagent.failpoints import NAMES
@@ -35,7 +36,8 @@ LONGEST = 0.9
 REST = {
     name
     for name in NAMES
-    if name.startswith(("archive.", "config.", "shadow.reset.", "spool.", "blob.before_remove", "blob.after_remove"))
+    if name.startswith(("archive.", "config.", "export.", "shadow.reset.", "spool."))
+    or name in ("blob.before_remove", "blob.after_remove")
 }
 ASKED = {name for name in NAMES if name.startswith("cancel.")}
 
@@ -150,9 +152,31 @@ def test_no_kill_loses_or_halves_or_repeats_anything(passed: tuple[Passed, Passe
         assert passed[0].keys() - plan.killed.keys() == set()
 
 
+@pytest.mark.parametrize(
+    ("what", "point"), [("check.sh", "command.spawn.after:2"), ("measure.sh", "command.spawn.after:4")]
+)
+def test_a_command_whose_engine_was_killed_does_not_run_beside_its_successor(
+    what: str, point: str, tmp_path: Path
+) -> None:
+    scene = crash_scene.make(tmp_path / "scene")
+    killed = crash_scene.start(scene, STAGENT_FAILPOINT=point, CRASH_SLOW=what)
+    output, _ = killed.communicate(timeout=60)
+    assert killed.returncode == -signal.SIGKILL
+    state = check_log(scene, acknowledged(output)).state
+    assert state is not None
+    until = time.monotonic() + 10
+    while processes.LINUX and not (scene / "pids.STAGENT_COMMAND").exists():
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    done = crash_scene.start(scene)
+    more, errors = done.communicate(timeout=60)
+    assert (done.returncode, errors) == (0, b"")
+    check_end(scene, acknowledged(output) | acknowledged(more))
+
+
 @pytest.mark.parametrize("point", sorted(REST))
 def test_the_rest(point: str, tmp_path: Path) -> None:
-    """Settings, archives, spools, new git settings, buried blobs: killed in between, all is old or all is new."""
+    """Settings, archives, spools, git settings, blobs, reports: killed in between, each is the old or the new one."""
     scene = crash_scene.make(tmp_path / "scene")
     old = scene / "project" / ".stagent" / "the-race"
     old.mkdir(parents=True)
@@ -162,6 +186,7 @@ def test_the_rest(point: str, tmp_path: Path) -> None:
     assert killed.returncode == -signal.SIGKILL
     check_log(scene, {})
     assert _kept(scene)
+    assert _report(scene)
     settings = scene / "home" / "config.json"
     before = json.loads(settings.read_bytes())["flow"] if settings.exists() else None
     again = crash_scene.start(scene, "rest")
@@ -172,7 +197,14 @@ def test_the_rest(point: str, tmp_path: Path) -> None:
     assert _kept(scene)
     [torn] = (scene / "home" / "spool").glob("*.torn")
     assert set(torn.read_bytes().splitlines()) == {crash_driver.SPOOL.splitlines()[1]}
+    assert _report(scene)
     assert not list((home_of(scene) / "blobs").rglob(f"{digest(crash_driver.SECRET)}*"))
+
+
+def _report(scene: Path) -> bool:
+    """Whether the exported report is whole, if it is there."""
+    report = scene / "report.html"
+    return not report.exists() or report.read_bytes().rstrip().endswith(b"</html>")
 
 
 def _kept(scene: Path) -> bool:

@@ -128,19 +128,14 @@ def test_what_hooks_saw_is_folded_once_and_in_order_while_others_write(tmp_path:
     place = DataHome(field.scene / "home").spool(field.state.run)
     place.parent.mkdir(exist_ok=True)
     field.start()
-    agents = [f"agent-{number}" for number in range(60)]
-    for agent in agents:
-        line = {
-            "v": 1,
-            "k": f"the-race:{agent}:SubagentStart",
-            "t": 1,
-            "e": "SubagentStart",
-            "s": "the-race",
-            "a": agent,
-        }
+    agents = [f"agent-{number}" for number in range(160)]
+    for number, agent in enumerate(agents):
+        line = {"v": 1, "k": agent, "t": 1, "e": "SubagentStart", "s": "the-race", "a": agent, "d": {}}
         with open(place, "ab") as spool:
-            spool.write(json.dumps({**line, "d": {}}).encode() + b"\n")
-        time.sleep(0.005)
+            spool.write(json.dumps(line).encode() + b"\n")
+        if number % 8 == 0:
+            # In bursts: some are still folding while others, who came earlier or later, append.
+            time.sleep(0.02)
     field.close()
     home = Home(DataHome(field.scene / "home"))
     home.at(field.scene / "project").state(field.state.run)
@@ -148,8 +143,8 @@ def test_what_hooks_saw_is_folded_once_and_in_order_while_others_write(tmp_path:
     log = check_log(field.scene, {})
     started = [item.data.agent for item in log.events if isinstance(item.data, ev.AttemptStarted)]
     assert started == agents
-    notes = [item.data.blocks for item in log.events if isinstance(item.data, ev.Stalled)]
-    assert sorted(notes) == sorted(list(range(30)) * len(field.racers))
+    notes = Counter(item.data.code for item in log.events if isinstance(item.data, ev.AttemptEnded))
+    assert notes == {f"note.{number}": len(field.racers) for number in range(30)}
 
 
 def test_one_of_several_that_resume_a_run_drives_it(tmp_path: Path) -> None:
@@ -191,7 +186,8 @@ def test_a_runner_whose_run_was_taken_over_changes_nothing_any_more(place: str, 
     assert os.WIFSTOPPED(status)
     before = Log(scene)
     assert before.state is not None
-    new = crash_scene.start(scene, "take-over")
+    # Commands take their time, so that what the old runner does to those of the same name would be seen.
+    new = crash_scene.start(scene, "take-over", CRASH_NAP="0.2" if place.startswith("command.") else "0")
     assert new.stdout is not None
     assert new.stdout.readline() == b"ready\n"
     steps = b"".join(new.stdout.readline() for _ in range(later))
@@ -211,6 +207,7 @@ def test_a_runner_whose_run_was_taken_over_changes_nothing_any_more(place: str, 
         *(item.actor for item in log.events if item.actor.startswith("policy:")),
     }
     ends = {item.data.outcome for item in log.events if item.seq > taken and isinstance(item.data, ev.AttemptEnded)}
-    assert ends <= {"ok", "refused", "orphaned"}, "no process of the new runner was touched"
+    exits = {item.data.exit for item in log.events if item.seq > taken and isinstance(item.data, ev.CheckEnded)}
+    assert ends <= {"ok", "refused", "orphaned"} and exits <= {0, 1}, "no process of the new runner was touched"
     mine = acknowledged(steps + output)
     assert sorted(mine) == list(range(taken, len(log.events) + 1)), "every event after the take-over is the taker's"

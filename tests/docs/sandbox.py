@@ -178,7 +178,7 @@ class Sandbox:
             assert time.monotonic() < until, f"waited in vain for the end of: {command}"
             time.sleep(0.02)
         answer = json.loads(out.read_text())
-        return self._noted(Ran(answer["text"].replace("\r\n", "\n"), answer["status"]))
+        return self._noted(Ran(answer["text"].replace("\r", ""), answer["status"]))
 
     def close(self) -> None:
         """End the shell."""

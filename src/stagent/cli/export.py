@@ -18,6 +18,7 @@ from stagent.cli.select import Selector, choose
 from stagent.core.story import Story
 from stagent.engine.history import tell
 from stagent.errors import UsageError
+from stagent.failpoints import hit
 from stagent.registry import resolve
 
 _OF_SUFFIX = {".md": "md", ".markdown": "md", ".html": "html", ".htm": "html"}
@@ -55,8 +56,10 @@ def _write(file: Path, data: bytes) -> None:
     """Write the whole file or leave the old one, for its owner alone: it holds what the project holds."""
     spare = file.with_name(f".{file.name}.{os.getpid()}.new")
     try:
+        hit("export.write.before")
         with open(os.open(spare, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb") as target:
             target.write(data)
+        hit("export.rename.before")
         spare.replace(file)
     except OSError as error:
         with suppress(OSError):
@@ -67,3 +70,4 @@ def _write(file: Path, data: bytes) -> None:
             where=str(file),
             remedy="Name a file in a folder that exists and that you may write.",
         ) from error
+    hit("export.rename.after")

@@ -6,13 +6,15 @@ import os
 import shutil
 
 import click
+import msgspec
 
 from stagent.bootstrap import Home
-from stagent.cli import output, people, select
+from stagent.cli import output, pending, people, select
 from stagent.cli.options import selector_options
 from stagent.cli.select import Selector, choose
+from stagent.config import DataHome
 from stagent.core.canonical import digest
-from stagent.core.commands import Cancel, Interrupt, Resume
+from stagent.core.commands import Caller, Cancel, Interrupt, Resume
 from stagent.core.refusals import Refusal
 from stagent.core.state import State
 from stagent.engine import setup
@@ -68,26 +70,55 @@ def _stop_agents(state: State) -> None:
 @selector_options
 @click.option("--take-over", is_flag=True, help="Take the run from whoever drives it; asks at the terminal.")
 @click.option("--force-project-mismatch", is_flag=True, help="Go on although the project is not as it was left.")
+@click.option(
+    "--pending", "kept", is_flag=True, help="Take the arguments the plugin's hook kept for /stagent:continue."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def continue_command(selector: Selector, take_over: bool, force_project_mismatch: bool, as_json: bool) -> int:
+def continue_command(
+    selector: Selector, take_over: bool, force_project_mismatch: bool, kept: bool, as_json: bool
+) -> int:
     """Go on with a paused, blocked or given-up run in this session (headless: stagent run --resume RUN)."""
+    if kept:
+        return pending.answered(_pending)
+    wanted = Wanted(selector=selector, take_over=take_over, force=force_project_mismatch)
+    answer = _go_on(wanted, as_json)
+    return output.refused(answer, as_json_too=as_json) if answer is not None else output.OK
+
+
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+    """What is to go on and how; `kept` is set when the words came from a command a hook saw in this session."""
+
+    selector: Selector
+    take_over: bool = False
+    force: bool = False
+    kept: pending.Kept | None = None
+
+
+def _pending() -> int:
+    kept = pending.take(DataHome.locate(), pending.session_of_environment(), "stagent:continue")
+    words = pending.continue_words(kept.args)
+    wanted = Wanted(selector=Selector(run=words.run), take_over=words.take_over, force=words.force, kept=kept)
+    answer = _go_on(wanted, False)
+    if answer is not None:
+        raise RefusedError(answer.code, answer.what, where=answer.where, remedy=answer.remedy)
+    return output.OK
+
+
+def _go_on(wanted: Wanted, as_json: bool) -> Refusal | None:
+    """Continue a run and say where it stands, or return why not."""
     home = Home()
     try:
         session = os.environ.get(select.SESSION)
-        chosen = _resumable(home, selector, session)
+        chosen = _resumable(home, wanted.selector, session)
         service = chosen.service
         state = service.state(chosen.run)
-        _project(service, state, force=force_project_mismatch)
-        who = select.caller(state)
-        if take_over:
-            holder = state.lease.holder if state.lease else None
-            name = f"{holder.kind} {holder.session or holder.pid}" if holder else "nobody"
-            who = people.confirm("take a run over", f"Take {chosen.run} over from {name}?", state)
+        _project(service, state, force=wanted.force)
+        who = _orderer(wanted, state, session)
         holder = select.session_holder(session, state.folder)
-        command = Resume(holder=holder, head=service.workspace.head(), take_over=take_over)
+        command = Resume(holder=holder, head=service.workspace.head(), take_over=wanted.take_over)
         answer = service.submit(chosen.run, who, command)
         if isinstance(answer, Refusal):
-            return output.refused(answer, as_json_too=as_json)
+            return answer
         if session is not None:
             home.index.rebind_session(chosen.run, session)
         brief = service.brief(answer)
@@ -96,9 +127,31 @@ def continue_command(selector: Selector, take_over: bool, force_project_mismatch
         else:
             output.line(f"Going on with {answer.run} in stage {answer.stage}, epoch {answer.epoch}, at {service.root}.")
             output.line(brief.context().rstrip("\n"))
-        return 0
+        return None
     finally:
         home.close()
+
+
+def _orderer(wanted: Wanted, state: State, session: str | None) -> Caller:
+    """Return who orders it; a person is asked where only a person's order counts. Raises RefusedError."""
+    holder = state.lease.holder if state.lease else None
+    if wanted.take_over and wanted.kept is not None:
+        doubt = pending.doubt(wanted.kept)
+        if doubt:
+            raise RefusedError(
+                "person.doubt",
+                f"this does not count as a person's order: {doubt}",
+                where="/stagent:continue --take-over",
+                remedy=f"In a terminal of your own: stagent continue {state.run} --take-over.",
+            )
+        return Caller(actor=f"person:command:{session}", kind="person")
+    if wanted.take_over:
+        name = f"{holder.kind} {holder.session or holder.pid}" if holder else "nobody"
+        return people.confirm("take a run over", f"Take {state.run} over from {name}?", state)
+    if session is None and state.session and holder is None and not state.ended:
+        question = f"A session with hooks drove {state.run}. Go on with it here, where no hook looks on?"
+        return people.confirm("go on with a session's run outside of it", question, state)
+    return select.caller(state)
 
 
 def _resumable(home: Home, selector: Selector, session: str | None) -> select.Chosen:

@@ -22,8 +22,8 @@ from stagent.engine.evidence import HOST
 from stagent.engine.service import RunService
 from stagent.errors import RefusedError
 
-_AGENT_MARKS = ("STAGENT_ATTEMPT", "CLAUDECODE", "CLAUDE_CODE_SESSION_ID", "AI_AGENT")
-_AGENT_NAMES = frozenset({"claude", "codex", "gemini", "opencode"})
+AGENT_MARKS = ("STAGENT_ATTEMPT", "CLAUDECODE", "CLAUDE_CODE_SESSION_ID", "AI_AGENT")
+AGENT_NAMES = frozenset({"claude", "codex", "gemini", "opencode"})
 _SHOWN_LINES = 60
 _POLL = 0.5
 _YES = frozenset({"y", "yes"})
@@ -71,7 +71,7 @@ def agent_above(holder_pid: int | None = None) -> str | None:
     Looks at this process, all above it, and all above the leader of its terminal session, for an agent's marks or
     name, and for the runner that holds the run: whatever an attempt detaches from itself ends up below that runner.
     """
-    own = [name for name in _AGENT_MARKS if os.environ.get(name)]
+    own = [name for name in AGENT_MARKS if os.environ.get(name)]
     if own:
         return f"the environment says so ({own[0]})"
     chain = processes.ancestors(os.getpid())
@@ -79,10 +79,10 @@ def agent_above(holder_pid: int | None = None) -> str | None:
     if leader != os.getpid():
         chain += processes.ancestors(leader)
     for info in chain:
-        marks = [name for name in _AGENT_MARKS if info.markers and info.markers.get(name)]
+        marks = [name for name in AGENT_MARKS if info.markers and info.markers.get(name)]
         if marks:
             return f"process {info.pid} ({info.name}) carries {marks[0]}"
-        if info.name in _AGENT_NAMES:
+        if info.name in AGENT_NAMES:
             return f"process {info.pid} is {info.name}"
         if holder_pid is not None and info.pid == holder_pid:
             return f"process {info.pid} is the runner of this very run"

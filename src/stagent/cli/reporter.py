@@ -9,6 +9,7 @@ import click
 import msgspec
 
 from stagent.cli import output
+from stagent.cli.words import plain
 from stagent.core.events import (
     AttemptEnded,
     Blocked,
@@ -56,7 +57,7 @@ class Reporter:
     def agent(self, event: AgentEvent) -> None:
         """Show what the agent does, on a terminal only: one line that is written over."""
         if self._terminal and (event.text or event.tool):
-            words = " ".join(mask(event.tool or event.text).split())
+            words = plain(" ".join(mask(event.tool or event.text).split()))
             self._show(f"      {words[:_SHOWN]}")
 
     def check(self, name: str, seconds: float) -> None:

@@ -36,7 +36,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of the list; `status` is stale when the process that drove the run is gone."""
+    """One line of the list; `status` is stale when the process that drove it is gone."""
 
     run: str
     label: str
@@ -151,7 +151,8 @@ def _row(entry: Entry) -> Row:
 
 
 def _read(entry: Entry, service: RunService, state: State, gone: bool) -> Row:
-    status = state.terminal or ("stale" if driver_of(service, state) == "stale" else state.status)
+    driver = driver_of(service, state)
+    status = state.terminal or (driver if driver in ("stale", "waiting") else state.status)
     return Row(
         run=state.run,
         label=mask(entry.label or label(service.text(state.task))),

@@ -39,6 +39,10 @@ class Chosen(msgspec.Struct, frozen=True):
     run: str
 
 
+class _Live(msgspec.Struct, frozen=True):
+    run: str
+
+
 def choose(home: Home, selector: Selector) -> Chosen:
     """Return the run a command means: RUN, `--session`, `--topic`, the session of the environment, the folder.
 
@@ -64,7 +68,7 @@ def choose(home: Home, selector: Selector) -> Chosen:
 
 def session_run(home: Home, session: str) -> Chosen | None:
     """Return the unfinished run of a session, or None."""
-    for entry in reversed(home.index.runs_of_session(session)):
+    for entry in reversed(home.index.runs_of_session(session) or _rebound(home, session)):
         service = home.of(entry.run)
         if not service.journal.load(entry.run)[0].ended:
             return Chosen(service, entry.run)
@@ -99,7 +103,21 @@ def _session_id(text: str) -> str:
 
 
 def _of_session(home: Home, session: str) -> Chosen:
-    return _newest(home, home.index.runs_of_session(session), f"session {session}")
+    found = home.index.runs_of_session(session) or _rebound(home, session)
+    return _newest(home, found, f"session {session}")
+
+
+def _rebound(home: Home, session: str) -> list[RunEntry]:
+    """Return the run that went along when the session's process got this new id; only a hook saw that happen."""
+    try:
+        live = msgspec.json.decode(home.data.live(session).read_bytes(), type=_Live)
+        service = home.of(live.run)
+    except (OSError, msgspec.MsgspecError, NotFoundError):
+        return []
+    if service.state(live.run).session != session:
+        return []
+    home.index.rebind_session(live.run, session)
+    return home.index.runs_of_session(session)
 
 
 def _newest(home: Home, entries: Iterable[RunEntry], of_what: str) -> Chosen:

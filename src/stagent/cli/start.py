@@ -7,10 +7,11 @@ import sys
 from pathlib import Path
 
 import click
+import msgspec
 
 from stagent.bootstrap import Home
-from stagent.cli import output, people, select
-from stagent.config import value
+from stagent.cli import output, pending, people, select
+from stagent.config import DataHome, value
 from stagent.core.commands import Cancel
 from stagent.core.ids import is_session, run_id
 from stagent.core.refusals import Refusal
@@ -28,6 +29,7 @@ from stagent.errors import RefusedError, UsageError
 @click.option("--mode", help="Where the run lives: local.")
 @click.option("--force", is_flag=True, help="Cancel the session's live run first; asks at the terminal.")
 @click.option("--project", type=click.Path(path_type=Path, exists=True, file_okay=False), help="The project folder.")
+@click.option("--pending", "kept", is_flag=True, help="Take the arguments the plugin's hook kept for /stagent:start.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def start_command(
     task: str | None,
@@ -36,26 +38,50 @@ def start_command(
     mode: str | None,
     force: bool,
     project: Path | None,
+    kept: bool,
     as_json: bool,
 ) -> int:
     """Set up a run of TASK (- reads it from standard input) and print the first stage's context.
 
     Inside an agent session the run belongs to it; elsewhere to whoever calls `advance` in this folder.
     """
+    if kept:
+        return pending.answered(_pending)
     text = sys.stdin.read() if task == "-" else task or topic or ""
+    return _set_up(Asked(text=text, topic=topic, flow=flow, mode=mode, force=force, project=project), as_json)
+
+
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run is to be started with."""
+
+    text: str
+    topic: str | None = None
+    flow: str | None = None
+    mode: str | None = None
+    force: bool = False
+    project: Path | None = None
+
+
+def _pending() -> int:
+    words = pending.take(DataHome.locate(), pending.session_of_environment(), "stagent:start")
+    asked = pending.start_words(words.args)
+    return _set_up(Asked(text=asked.task, flow=asked.flow, mode=asked.mode), False)
+
+
+def _set_up(asked: Asked, as_json: bool) -> int:
     home = Home()
     try:
-        where = _mode(home, mode)
+        where = _mode(home, asked.mode)
         session = os.environ.get(select.SESSION) or None
         if session is not None and not is_session(session):
             raise UsageError(
                 "session.id", "the session id has a form this program does not accept", remedy="Report it."
             )
         if session is not None:
-            _no_live_run(home, session, force)
-        service = home.at(project or Path.cwd(), exact=project is not None, register=True)
-        state = _start(home, service, text, flow, session)
-        home.note(service, state, session or state.folder, topic or label(text))
+            _no_live_run(home, session, asked.force)
+        service = home.at(asked.project or Path.cwd(), exact=asked.project is not None, register=True)
+        state = _start(home, service, asked.text, asked.flow, session)
+        home.note(service, state, session or state.folder, asked.topic or label(asked.text))
         _say(service, state, where, as_json)
         return 0
     finally:

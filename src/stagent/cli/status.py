@@ -22,7 +22,7 @@ _REFUSAL_LINES = 12
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a run stands, for people and programs. `driver`: running, stale, idle (nobody must act at once) or none."""
+    """Where a run stands, for people and programs. `driver`: running, stale, waiting, idle or none."""
 
     run: str
     status: str
@@ -47,14 +47,19 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
         """The one word for the whole run."""
         if self.terminal:
             return self.terminal
-        return "stale" if self.driver == "stale" else self.status
+        return self.driver if self.driver in ("stale", "waiting") else self.status
 
 
 def driver_of(service: RunService, state: State) -> str:
-    """Say whether the process that holds a run lives: `running`, `stale`, `idle` (no process to look at) or `none`."""
+    """Say whether the process that holds a run lives: `running`, `stale`, `idle` (no process to look at) or `none`.
+
+    A runner that ended because a person must decide left nothing undone: then it is `waiting`, not stale.
+    """
     if state.lease is None:
         return "none"
     alive = service.gatherer.holder_alive(state)
+    if alive is False and state.mode == "headless" and state.gate and not state.gate.decision:
+        return "waiting"
     if alive is not None:
         return "running" if alive else "stale"
     holder = state.lease.holder

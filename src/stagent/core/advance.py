@@ -266,10 +266,13 @@ def _failed(
         "protected": protected,
     }
     if outcome == "protected":
+        ran = "was not run: files it depends on were changed or removed"
+        if code is not None:
+            ran = "does not count: files it depends on were changed or removed while it ran"
         return no.work(
             state,
             "check.protected",
-            f"check {name} was not run: files it depends on were changed or removed",
+            f"check {name} {ran}",
             "Restore them as they were; new files may be added.",
             **fields,
         )

@@ -162,16 +162,23 @@ def _resume(state: State, caller: cmd.Caller, command: cmd.Resume, evidence: Evi
         return no.not_live(state) or []
     fence = state.fence + 1
     lease = state.lease
+    if lease is not None and lease.holder == command.holder:
+        return no.stand(state, "lease.own", "this caller drives the run already", "Go on with it.")
+    if command.holder.kind == "caller" and state.session and caller.kind != "person":
+        # An agent that leaves its session would leave behind what its hooks saw, and with it who worked the stage.
+        return no.stand(
+            state,
+            "lease.person",
+            "a session with hooks drove this run, so only a person goes on with it outside of one",
+            "Go on in a session with /stagent:continue, or call stagent continue in a terminal of your own.",
+        )
     if lease is None:
         return [ev.Resumed(holder=command.holder, fence=fence, head=command.head)]
-    if lease.holder == command.holder:
-        return no.stand(state, "lease.own", "this caller drives the run already", "Go on with it.")
     if command.take_over and caller.kind != "person":
         return no.call(
             state, "lease.person", "only a person takes a run over", "In a terminal: stagent continue --take-over."
         )
-    gone = evidence.holder_alive is False and lease.holder.kind == "runner"
-    if command.take_over or gone:
+    if command.take_over or _gone(lease.holder, caller, command.holder, evidence):
         return [ev.TakenOver(holder=command.holder, fence=fence, previous=lease.holder)]
     state_word = "is gone" if evidence.holder_alive is False else "holds it"
     return no.stand(
@@ -182,6 +189,14 @@ def _resume(state: State, caller: cmd.Caller, command: cmd.Resume, evidence: Evi
         holder=lease.holder.session or lease.holder.pid,
         alive=None if evidence.holder_alive is None else str(evidence.holder_alive).lower(),
     )
+
+
+def _gone(holder: ev.Holder, caller: cmd.Caller, new: ev.Holder, evidence: Evidence) -> bool:
+    """Say whether a holder whose process is gone makes room: a runner always, a session for its own next process."""
+    if evidence.holder_alive is not False:
+        return False
+    same = holder.kind == new.kind == "session" and holder.session == new.session
+    return holder.kind == "runner" or (same and caller.kind == "engine")
 
 
 def _give_up(workflow: Workflow, state: State, command: cmd.GiveUp, evidence: Evidence) -> Answer:

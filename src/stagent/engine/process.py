@@ -101,7 +101,7 @@ def run(
         _end_group(process)
         # A program that left the group is known by its mark; what it would do later, nobody would look at.
         if processes.COMMAND_MARKER in env:
-            processes.kill_attempt(env[processes.COMMAND_MARKER], None, None)
+            processes.kill_attempt(env[processes.COMMAND_MARKER], None, None, env.get(processes.RUNNER_MARKER))
         tidy()
     millis = int((time.monotonic() - began) * 1000)
     return Finished(

@@ -73,6 +73,15 @@ def is_holders(line: Line, state: State) -> bool:
     return lease.holder.session == line.s
 
 
+def is_next_process(line: Line, state: State) -> bool:
+    """Say whether a line announces another process that went on with the conversation of the run's session."""
+    lease = state.lease
+    if line.e != "SessionStart" or line.d.get("source") != "resume" or line.a or line.p is None or lease is None:
+        return False
+    holder = lease.holder
+    return holder.kind == "session" and holder.session == line.s and holder.pid != line.p
+
+
 def command(line: Line, state: State, found: Found | None) -> cmd.Command | None:
     """Return what a line of the holder asks of the run, or None when it asks nothing of `decide`.
 
@@ -81,7 +90,7 @@ def command(line: Line, state: State, found: Found | None) -> cmd.Command | None
     if line.e == "SubagentStart" and line.a:
         if any(agent.id == line.a for agent in state.agents):
             return None
-        number = len(state.agents) + 1
+        number = state.attempt + 1
         event = AttemptStarted(stage=state.stage, epoch=state.epoch, number=number, backend="subagent", agent=line.a)
         return cmd.BeginAttempt(event=event)
     if line.e == "SubagentStop" and line.a:

@@ -6,20 +6,25 @@ from pathlib import Path
 
 import msgspec
 
+from stagent import processes
 from stagent.config import DataHome
 from stagent.core import commands as cmd
 from stagent.core.decide import decide
-from stagent.core.events import Event
+from stagent.core.events import Event, Holder
 from stagent.core.evidence import Evidence
+from stagent.core.ids import is_session
 from stagent.core.refusals import Refusal
 from stagent.core.state import State
 from stagent.engine import persons, spool
-from stagent.engine.evidence import Gatherer
-from stagent.engine.folder import RunFolder, look
+from stagent.engine.evidence import HOST, Gatherer
+from stagent.engine.folder import RunFolder, look, write
 from stagent.engine.journal import Journal
 from stagent.engine.projections.publish import Publisher
 from stagent.errors import ConflictError
 from stagent.failpoints import hit
+
+DOUBT = ".doubt"
+"""Beside a session's live file: the prompt of the last decision that did not count, and why, on two lines."""
 
 
 class SpoolFold:
@@ -62,6 +67,10 @@ class SpoolFold:
         actor, events, blobs = "", list[Event](), dict[str, bytes]()
         if spool.is_holders(line, state):
             actor, events, blobs = self._events(state, line)
+        elif spool.is_next_process(line, state):
+            actor, events = "engine", self._next_process(state, line)
+        elif line.e == "Decision" and line.s == state.session:
+            self._stray(state, line)
         fresh = self.journal.append(state, events, actor, blobs, behind)
         self.publisher.after(state, fresh, events)
         return fresh
@@ -86,15 +95,44 @@ class SpoolFold:
         answer = decide(workflow, state, caller, command, Evidence())
         return actor, [] if isinstance(answer, Refusal) else answer, {}
 
-    def _decision(self, state: State, line: spool.Line) -> tuple[str, list[Event], dict[str, bytes]]:
+    def _next_process(self, state: State, line: spool.Line) -> list[Event]:
+        """Let the process that went on with the session's conversation have the lease of one that is dead."""
+        started = processes.start_time(line.p) if line.p is not None else None
+        if started is None:
+            return []
+        holder = Holder(kind="session", session=line.s, pid=line.p, started=started, host=HOST)
+        workflow = self.publisher.pinned.workflow(state)
+        caller = cmd.Caller(actor="engine", kind="engine")
+        answer = decide(workflow, state, caller, cmd.Resume(holder=holder), self.gatherer.for_lease(state))
+        return [] if isinstance(answer, Refusal) else answer
+
+    def _stray(self, state: State, line: spool.Line) -> None:
+        """Say why the decision of somebody who does not drive the run does not count."""
+        claim = self._claim(line)
+        if claim is not None:
+            why = persons.doubt(claim, state, line.p, line.a) or "the run is not running"
+            self._doubt(line, claim.prompt, f"{claim.decision} does not count: {why}")
+
+    def _claim(self, line: spool.Line) -> persons.Claim | None:
         try:
-            claim = msgspec.convert(line.d, persons.Claim)
+            return msgspec.convert(line.d, persons.Claim)
         except msgspec.ValidationError as error:
-            self.doubts.append(f"the decision cannot be read: {error}")
+            self._doubt(line, "", f"the decision cannot be read: {error}")
+            return None
+
+    def _doubt(self, line: spool.Line, prompt: str, text: str) -> None:
+        """Keep why a decision did not count, also for a later call: another one may be the first to fold the line."""
+        self.doubts.append(text)
+        if is_session(line.s):
+            write(self.home.live(line.s).with_suffix(DOUBT), f"{prompt}\n{text}".encode("utf-8", "replace"))
+
+    def _decision(self, state: State, line: spool.Line) -> tuple[str, list[Event], dict[str, bytes]]:
+        claim = self._claim(line)
+        if claim is None:
             return "", [], {}
         doubt = persons.doubt(claim, state, line.p, line.a)
         if doubt:
-            self.doubts.append(f"{claim.decision} does not count: {doubt}")
+            self._doubt(line, claim.prompt, f"{claim.decision} does not count: {doubt}")
             return "", [], {}
         workflow = self.publisher.pinned.workflow(state)
         gathered = self.gatherer.for_gate(workflow, state, RunFolder.of(self.root, state))
@@ -102,8 +140,9 @@ class SpoolFold:
         caller = cmd.Caller(actor=f"person:hook:{line.s}", kind="person")
         answer = decide(workflow, state, caller, command, gathered.evidence)
         if isinstance(answer, Refusal):
-            self.doubts.append(answer.message)
+            self._doubt(line, claim.prompt, f"{claim.decision} does not count: {answer.message}")
             return "", [], {}
+        self.home.live(line.s).with_suffix(DOUBT).unlink(missing_ok=True)
         return caller.actor, answer, {**gathered.blobs, **blobs}
 
     def _words(self, claim: persons.Claim) -> str:

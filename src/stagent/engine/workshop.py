@@ -116,14 +116,15 @@ class Workshop:
             progress(stage.name, 0.0)
             time.sleep(_POLL)
             return False
+        processes.kill_attempt(attempt_id(state.run, state.epoch, state.attempt), None, None)
         ended = AttemptEnded(stage=stage.name, epoch=state.epoch, number=state.attempt, outcome="orphaned")
         return not isinstance(self.service.submit(state.run, caller, cmd.EndAttempt(event=ended)), Refusal)
 
 
 def _mark(name: str) -> dict[str, str]:
-    """Return the variable that marks the processes of a command, after ending what an earlier call left of it."""
+    """Return the variables that mark the processes of a command, after ending what an earlier call left of it."""
     processes.kill_attempt(name, None, None)
-    return {processes.COMMAND_MARKER: name}
+    return {processes.COMMAND_MARKER: name, processes.RUNNER_MARKER: str(os.getpid())}
 
 
 def _body(stage: Stage, finished: Finished) -> bytes:

@@ -70,12 +70,14 @@ def test_a_process_that_is_gone_is_never_called_running(opened: Any) -> None:
     service, state = opened
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     started = processes.start_time(child.pid)
-    held = leased(state, kind="runner", pid=child.pid, started=started, host=HOST)
+    waiting = leased(state, kind="runner", pid=child.pid, started=started, host=HOST)
+    held = msgspec.structs.replace(waiting, gate=None)
     assert driver_of(service, held) == "running"
     child.communicate(b"\n")
     assert driver_of(service, held) == "stale"
+    assert (driver_of(service, waiting), stand(service, waiting).word) == ("waiting", "waiting")
     assert stand(service, held).word == "stale"
-    again = leased(state, kind="runner", pid=processes.look(1).pid, started=started, host=HOST)  # type: ignore[union-attr]
+    again = leased(held, kind="runner", pid=processes.look(1).pid, started=started, host=HOST)  # type: ignore[union-attr]
     assert driver_of(service, again) == "stale"
 
 

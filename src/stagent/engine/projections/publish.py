@@ -17,6 +17,8 @@ from stagent.engine.projections import live, statefile
 from stagent.failpoints import hit
 
 _HEAD = 4096
+COMPANIONS = (".begun", ".stop", ".waiting", ".tree", ".doubt")
+"""What hooks and commands keep beside a session's live file, as long as that is there."""
 
 
 class Publisher:
@@ -44,6 +46,8 @@ class Publisher:
             return
         if state.ended or before.session != state.session:
             self._forget(before)
+        elif before.lease is not None and (state.lease is None or state.lease.holder.pid != before.lease.holder.pid):
+            self._forget_process(before)
         folder = RunFolder.of(self.root, state)
         for event in events:
             if isinstance(event, StageEntered):
@@ -154,13 +158,20 @@ class Publisher:
     def _forget(self, state: State) -> None:
         """Remove what hooks read about a session that drives the run no longer."""
         path = self._live_path(state)
-        pid = state.lease.holder.pid if state.lease else None
         hit("projection.remove.before")
         if path is not None:
             path.unlink(missing_ok=True)
+            for suffix in COMPANIONS:
+                path.with_suffix(suffix).unlink(missing_ok=True)
+        self._forget_process(state)
+        hit("projection.remove.after")
+
+    def _forget_process(self, state: State) -> None:
+        """Remove which session the process of a lease that is over stands for."""
+        path = self._live_path(state)
+        pid = state.lease.holder.pid if state.lease else None
         if path is not None and pid is not None:
             path.with_name(f"pid-{pid}").unlink(missing_ok=True)
-        hit("projection.remove.after")
 
     def _live_path(self, state: State) -> Path | None:
         """Where hooks look for the run of a session; None for a run no hook watches."""

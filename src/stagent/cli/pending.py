@@ -1,0 +1,204 @@
+"""A command's arguments as a hook kept them: `pending/<session>.json`, taken once by the command's own line.
+
+A `!` line of a command file cannot carry a person's words: a quote in them breaks it, a `;` injects another command.
+So the hook keeps the words, and `stagent start --pending` and `continue --pending` fetch them here.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from stagent import processes
+from stagent.cli import output, select
+from stagent.cli.people import AGENT_MARKS, AGENT_NAMES
+from stagent.config import DataHome
+from stagent.core.ids import is_session
+from stagent.core.masking import mask
+from stagent.errors import NotFoundError, RefusedError, StagentError, UsageError
+
+FRESH = 60_000
+"""How long what a hook kept may wait to be taken (milliseconds)."""
+_OPTION = re.compile(r"--([a-z][a-z-]*)(=|\s+|\Z)")
+_VALUE = re.compile(r"\"([^\"]*)\"|'([^']*)'|(\S+)")
+_LAST = re.compile(r"\s--(flow|mode)(?:=|\s+)(?:\"([^\"]*)\"|'([^']*)'|(\S+))\s*\Z")
+_SWITCHES = ("take-over", "force-project-mismatch")
+
+
+class Kept(msgspec.Struct, frozen=True, kw_only=True):
+    """What the hook saw of a command: `t` in unix milliseconds, `pid` and `attended` from the hook's environment."""
+
+    v: int
+    command: str
+    args: str
+    prompt: str = ""
+    pid: str = ""
+    attended: str = ""
+    source: str = ""
+    t: int
+
+
+class StartWords(msgspec.Struct, frozen=True, kw_only=True):
+    """The arguments of `/stagent:start`."""
+
+    task: str
+    flow: str | None = None
+    mode: str | None = None
+
+
+class ContinueWords(msgspec.Struct, frozen=True, kw_only=True):
+    """The arguments of `/stagent:continue`."""
+
+    run: str | None = None
+    take_over: bool = False
+    force: bool = False
+
+
+def answered(action: Callable[[], int]) -> int:
+    """Call what a `!` line asks for and say every problem on standard output with status 0: failing ends the turn."""
+    try:
+        action()
+    except StagentError as error:
+        output.line(f"stagent: {mask(str(error))}")
+    return 0
+
+
+def session_of_environment() -> str:
+    """Return the session this process was called from. Raises UsageError outside of one."""
+    session = os.environ.get(select.SESSION, "")
+    if not is_session(session):
+        raise UsageError(
+            "pending.session",
+            "this is no agent session",
+            where=f"${select.SESSION}",
+            remedy="Only a command of the plugin calls this; by hand, give the arguments themselves.",
+        )
+    return session
+
+
+def place(home: DataHome, session: str) -> Path:
+    """Return where a hook keeps the arguments of a session's command."""
+    return home.pending / f"{session}.json"
+
+
+def take(home: DataHome, session: str, *commands: str) -> Kept:
+    """Return what was kept for a session and delete it, so that it counts once.
+
+    Raises NotFoundError when nothing was, RefusedError when it is too old or of another command than `commands`.
+    """
+    path = place(home, session)
+    mine = path.with_name(f".{path.name}.{os.getpid()}.taken")
+    try:
+        path.replace(mine)
+        data = mine.read_bytes()
+        mine.unlink()
+    except FileNotFoundError:
+        raise NotFoundError(
+            "pending.none",
+            "no hook kept the arguments of this command",
+            where=str(path),
+            remedy="The command must be typed by a person, with the plugin's hooks on; see: stagent doctor.",
+        ) from None
+    try:
+        kept = msgspec.json.decode(data, type=Kept)
+    except msgspec.MsgspecError as error:
+        raise RefusedError(
+            "pending.damaged", f"what the hook kept cannot be read: {error}", where=str(path), remedy="Type it again."
+        ) from error
+    if kept.command not in commands:
+        raise RefusedError(
+            "pending.command",
+            f"the hook kept the arguments of {kept.command}, not of this command",
+            where=str(path),
+            known=commands,
+            remedy="Type the command again.",
+        )
+    age = time.time_ns() // 1_000_000 - kept.t
+    if not -FRESH <= age <= FRESH:
+        raise RefusedError(
+            "pending.old",
+            f"what the hook kept is {abs(age) // 1000} s old, more than {FRESH // 1000} s",
+            where=str(path),
+            remedy="Type the command again.",
+        )
+    return kept
+
+
+def start_words(text: str) -> StartWords:
+    """Read `[--flow V] [--mode V] TASK`; the options stand before or after the task, which is kept word for word.
+
+    Raises UsageError for an option that is not known or has no value.
+    """
+    found: dict[str, str] = {}
+    rest = text.strip()
+    while match := _OPTION.match(rest):
+        name = match[1]
+        if name not in ("flow", "mode"):
+            raise _unknown(f"--{name}", ("--flow", "--mode"), "start")
+        value = _VALUE.match(rest, match.end())
+        if value is None or (match[2].isspace() and value[0].startswith("--")):
+            raise UsageError("usage", f"--{name} has no value", where="/stagent:start", remedy="Give one.")
+        found[name] = _plain(value)
+        rest = rest[value.end() :].lstrip()
+    while match := _LAST.search(rest):
+        found.setdefault(match[1], next(part for part in match.groups()[1:] if part is not None))
+        rest = rest[: match.start()]
+    flow = found.get("flow")
+    expanded = str(Path(flow).expanduser()) if flow and flow.startswith("~") else flow
+    return StartWords(task=rest.strip(), flow=expanded, mode=found.get("mode"))
+
+
+def continue_words(text: str) -> ContinueWords:
+    """Read `[RUN] [--take-over] [--force-project-mismatch]`. Raises UsageError for anything else."""
+    run, switches = None, set[str]()
+    for word in text.split():
+        if word.startswith("--"):
+            if word[2:] not in _SWITCHES:
+                raise _unknown(word, tuple(f"--{name}" for name in _SWITCHES), "continue")
+            switches.add(word[2:])
+        elif run is not None:
+            raise UsageError("usage", f"more than one run: {word}", where="/stagent:continue", remedy="Name one run.")
+        else:
+            run = word
+    return ContinueWords(run=run, take_over="take-over" in switches, force="force-project-mismatch" in switches)
+
+
+def doubt(kept: Kept) -> str:
+    """Return why a command that was kept does not count as a person's own order, or an empty text when it does.
+
+    It counts when the session is attended and the process whose hook kept it is the one this call comes from, with no
+    agent above that process: a session an agent started inside its own has one there.
+    """
+    if kept.attended != "1":
+        return "the session is not attended by a person"
+    if not kept.pid or kept.pid != os.environ.get(select.PID):
+        return "it came from another process than the session's own"
+    chain = processes.ancestors(os.getpid())
+    below = next((index for index, info in enumerate(chain) if str(info.pid) == kept.pid), None)
+    if below is None:
+        return "the session's process does not stand above this call"
+    own, *above = chain[below:]
+    for info in (own, *above):
+        marked = any((info.markers or {}).get(name) for name in AGENT_MARKS)
+        if marked or (info is not own and info.name in AGENT_NAMES):
+            return f"an agent stands above the session (process {info.pid}, {info.name})"
+    return ""
+
+
+def _plain(match: re.Match[str]) -> str:
+    return next(part for part in match.groups() if part is not None)
+
+
+def _unknown(word: str, known: tuple[str, ...], command: str) -> UsageError:
+    return UsageError(
+        "usage",
+        f"no option {word}",
+        where=f"/stagent:{command}",
+        known=known,
+        remedy=f"Use a known one, or call stagent {command} in a terminal.",
+    )

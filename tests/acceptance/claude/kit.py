@@ -1,0 +1,340 @@
+"""The real Claude Code on a private machine: its own HOME, no network, a scripted model, our plugin.
+
+`Desk` is the person's desk: the project, the program, the plugin, and sessions on it. `Desk.headless` runs
+`claude -p`; `Desk.terminal` opens the interactive interface in a terminal that the test types into.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import importlib.util
+import json
+import os
+import pty
+import re
+import select
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from acceptance.support import Driven, Machine, wait_for
+from stagent.testing.scripted_model import Request, ScriptedModel
+
+Json = dict[str, Any]
+KEY = "sk-test-0000-not-a-key-of-anybody"
+KEYS = {"enter": "\r", "escape": "\x1b", "down": "\x1b[B", "up": "\x1b[A", "tab": "\t", "interrupt": "\x03"}
+_SEQUENCE = re.compile(rb"\x1b\[[0-9;?<=>]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[()][A-Z0-9]|\x1b[=>78cM]")
+_CHILD = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
+
+
+def claude_binary() -> str:
+    """The Claude Code program to test with: `$STAGENT_TEST_CLAUDE`, else the one the development wheel carries."""
+    named = os.environ.get("STAGENT_TEST_CLAUDE")
+    if named:
+        return named
+    spec = importlib.util.find_spec("claude_agent_sdk")
+    assert spec is not None, "the development dependencies are not installed: claude-agent-sdk is missing"
+    assert spec.origin is not None
+    found = Path(spec.origin).parent / "_bundled" / "claude"
+    assert found.is_file(), f"the wheel carries no program at {found}"
+    return str(found)
+
+
+def squeeze(words: str) -> str:
+    """Text without any white space: how a screen breaks and spaces its lines does not matter."""
+    return "".join(words.split())
+
+
+class Headless:
+    """A `claude -p` that ended: its stream and how it ended."""
+
+    def __init__(self, status: int, out: str, err: str) -> None:
+        self.status = status
+        self.err = err
+        self.events: list[Json] = [json.loads(line) for line in out.splitlines() if line.startswith("{")]
+
+    @property
+    def result(self) -> Json:
+        """The last `result` event."""
+        found = [event for event in self.events if event.get("type") == "result"]
+        assert found, f"exit {self.status}: {self.err}\n{self.events[-3:]}"
+        return found[-1]
+
+    @property
+    def init(self) -> Json:
+        """The `init` event: what was loaded."""
+        return next(event for event in self.events if event.get("subtype") == "init")
+
+    def told(self) -> str:
+        """What hooks and the interface told the person."""
+        parts = [str(event.get("content", "")) for event in self.events if event.get("subtype") == "informational"]
+        return "\n".join(parts)
+
+
+class Terminal:
+    """The interactive interface on a terminal of its own."""
+
+    def __init__(self, argv: Sequence[str], env: Mapping[str, str], cwd: Path) -> None:
+        self._near, far = pty.openpty()
+        fcntl.ioctl(far, termios.TIOCSWINSZ, struct.pack("HHHH", 60, 180, 0, 0))
+        # The session's process is the one this starts: the helper only takes the terminal and becomes it.
+        self._process = subprocess.Popen(
+            [sys.executable, "-I", "-S", "-c", _CHILD, *argv],
+            stdin=far,
+            stdout=far,
+            stderr=far,
+            env=dict(env),
+            cwd=cwd,
+            start_new_session=True,
+        )
+        os.close(far)
+        self.pid = self._process.pid
+        self._raw = bytearray()
+        self._at = 0
+        self._fresh = time.monotonic()
+        self._reader = threading.Thread(target=self._read, name=f"terminal of {self.pid}")
+        self._reader.start()
+
+    def _read(self) -> None:
+        while True:
+            ready, _, _ = select.select([self._near], [], [], 0.2)
+            if not ready:
+                if self._process.poll() is not None:
+                    return
+                continue
+            try:
+                part = os.read(self._near, 65536)
+            except OSError:
+                return
+            if not part:
+                return
+            self._raw += part
+            self._fresh = time.monotonic()
+
+    def screen(self, whole: bool = False) -> str:
+        """What was drawn since the last `mark` (or ever), as text without control sequences."""
+        raw = bytes(self._raw[0 if whole else self._at :])
+        return _SEQUENCE.sub(b" ", raw).decode("utf-8", "replace")
+
+    def mark(self) -> None:
+        """From here on, `see` looks only at what is drawn afterwards."""
+        self._at = len(self._raw)
+
+    def see(self, words: str, seconds: float = 20) -> None:
+        """Wait until these words were drawn since the last mark; white space does not matter."""
+        wanted = squeeze(words)
+        until = time.monotonic() + seconds
+        while wanted not in squeeze(self.screen()):
+            assert time.monotonic() < until, f"not on the screen: {words}\n{self.screen()[-3000:]}"
+            assert self._process.poll() is None, f"the session ended: {self.screen(whole=True)[-3000:]}"
+            time.sleep(0.05)
+
+    def settle(self, quiet: float = 0.4, seconds: float = 10) -> None:
+        """Wait until nothing was drawn for a while: text typed into a screen that is being built is lost."""
+        until = time.monotonic() + seconds
+        while time.monotonic() - self._fresh < quiet and time.monotonic() < until:
+            time.sleep(0.05)
+
+    def type(self, words: str) -> None:
+        """Type words; several lines go in as one paste, as a terminal does it."""
+        data = f"\x1b[200~{words}\x1b[201~" if "\n" in words else words
+        os.write(self._near, data.encode())
+        self.settle(0.3, 4)
+
+    def press(self, *keys: str) -> None:
+        """Press keys by name."""
+        for key in keys:
+            os.write(self._near, KEYS[key].encode())
+            self.settle(0.15, 2)
+
+    def say(self, words: str) -> None:
+        """Type words and send them; the screen is marked first."""
+        self.mark()
+        self.type(words)
+        self.press("enter")
+
+    def close(self) -> None:
+        """End the session as a closed window does, with force if it must be."""
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            if self._process.poll() is None:
+                with contextlib.suppress(ProcessLookupError):
+                    self._process.send_signal(number)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    self._process.wait(5)
+        self._reader.join()
+        if self._near >= 0:
+            os.close(self._near)
+            self._near = -1
+
+    def kill(self) -> None:
+        """Kill the session's process at once."""
+        self._process.kill()
+        self._process.wait(5)
+
+
+class Run(Driven):
+    """The run of a session on the desk."""
+
+    def __init__(self, machine: Machine, run: str) -> None:
+        self.machine = machine
+        self.run = run
+
+
+class Desk(Machine):
+    """A person's machine with Claude Code, the plugin, and a scripted model."""
+
+    def __init__(self, root: Path, model: ScriptedModel) -> None:
+        super().__init__(root)
+        self.model = model
+        self.launcher = str(root / "bin" / "stagent-cc")
+        self.env |= {"STAGENT_BIN": self.launcher, "TERM": "xterm-256color"}
+        self._open: list[Terminal] = []
+        self._seed()
+        self._install()
+
+    def _seed(self) -> None:
+        document = {
+            "hasCompletedOnboarding": True,
+            "theme": "dark",
+            "customApiKeyResponses": {"approved": [KEY[-20:]], "rejected": []},
+            "projects": {str(self.project): {"hasTrustDialogAccepted": True, "hasCompletedProjectOnboarding": True}},
+        }
+        (self.root / "home" / ".claude.json").write_text(json.dumps(document))
+
+    def _install(self) -> None:
+        done = self.cli("install", "claude-code", "--no-register")
+        assert done.status == 0, done.err
+        self.plugin = self.home / "plugin" / "plugins" / "stagent"
+
+    def agent_env(self, **more: str) -> dict[str, str]:
+        """The environment of a session: this machine's, the model's address, and nothing that reaches out."""
+        return {
+            **self.env,
+            "ANTHROPIC_API_KEY": KEY,
+            "ANTHROPIC_BASE_URL": self.model.url,
+            "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+            "DISABLE_TELEMETRY": "1",
+            "DISABLE_AUTOUPDATER": "1",
+            **more,
+        }
+
+    def _claude(self, mode: str, allow: Sequence[str], more: Sequence[str], plugin: bool) -> list[str]:
+        words = [claude_binary(), "--permission-mode", mode]
+        if plugin:
+            words += ["--plugin-dir", str(self.plugin)]
+        if allow:
+            words += ["--allowedTools", *allow]
+        return [*words, *more]
+
+    def headless(
+        self,
+        prompt: str,
+        *more: str,
+        mode: str = "default",
+        allow: Sequence[str] = (),
+        plugin: bool = True,
+        env: Mapping[str, str] | None = None,
+        seconds: float = 50,
+    ) -> Headless:
+        """Run `claude -p` with this prompt to its end."""
+        argv = self._claude(mode, allow, ["-p", "--output-format", "stream-json", "--verbose", *more], plugin)
+        process = subprocess.Popen(
+            argv,
+            cwd=self.project,
+            env=self.agent_env(**(env or {})),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+        try:
+            out, err = process.communicate(prompt.encode(), timeout=seconds)
+        except subprocess.TimeoutExpired as late:
+            process.kill()
+            out, err = process.communicate()
+            tail = "\n".join(map(repr, self.model.requests[-5:]))
+            raise AssertionError(f"claude -p did not end in {seconds:g} s:\n{tail}\n{err[-2000:]!r}") from late
+        return Headless(process.returncode, out.decode("utf-8", "replace"), err.decode("utf-8", "replace"))
+
+    def terminal(
+        self, *more: str, mode: str = "default", allow: Sequence[str] = (), plugin: bool = True, seen: str = "❯"
+    ) -> Terminal:
+        """Open the interactive interface and wait until it takes input."""
+        opened = Terminal(self._claude(mode, allow, more, plugin), self.agent_env(), self.project)
+        self._open.append(opened)
+        opened.see(seen, 25)
+        opened.settle(0.8)
+        return opened
+
+    def close(self) -> None:
+        """End every session and whatever of this machine is left, by process id."""
+        for opened in self._open:
+            opened.close()
+        for pid in self.processes():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
+        until = time.monotonic() + 5
+        while self.processes() and time.monotonic() < until:
+            time.sleep(0.05)
+        for pid in self.processes():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    def processes(self) -> list[int]:
+        """Every process that has this machine's home, whoever started it."""
+        mine = f"HOME={self.env['HOME']}".encode()
+        return [pid for pid in _numbers() if mine in _environment(pid).split(b"\0")]
+
+    # -- runs --------------------------------------------------------------------------------------------------
+
+    def runs(self) -> list[str]:
+        """The ids of all runs, oldest first."""
+        done = self.cli("runs", "--all", "--json")
+        assert done.status == 0, done.err
+        document = json.loads(done.out)
+        return sorted(entry["run"] for entry in (document["runs"] if isinstance(document, dict) else document))
+
+    def run(self) -> Run:
+        """The only run."""
+        (found,) = self.runs()
+        return Run(self, found)
+
+    def live(self, session: str) -> Json:
+        """What the hooks of a session read."""
+        found: Json = json.loads((self.home / "live" / f"{session}.json").read_text())
+        return found
+
+
+def _numbers() -> Iterator[int]:
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            yield int(entry.name)
+
+
+def _environment(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/environ").read_bytes()
+    except OSError:
+        return b""
+
+
+def answer(request: Request) -> str:
+    """The text of the only tool result of a request."""
+    (found,) = request.results()
+    content = found.get("content")
+    if isinstance(content, list):
+        return "\n".join(str(block.get("text", "")) for block in content)
+    return str(content)
+
+
+def gone(desk: Desk) -> None:
+    """Wait until no process of the machine is left."""
+    wait_for(lambda: not desk.processes(), "the machine's processes to end", 10)

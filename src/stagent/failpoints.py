@@ -71,6 +71,15 @@ NAMES: frozenset[str] = frozenset(
         "config.write.before",
         "config.rename.before",
         "config.rename.after",
+        # engine: the plugin
+        "install.write.before",
+        "install.write.after",
+        "install.place.before",
+        "install.place.after",
+        "install.remove.before",
+        "install.remove.after",
+        "install.ask.before",
+        "install.ask.after",
         # commands
         "cancel.remove.before",
         "cancel.remove.after",

@@ -172,7 +172,7 @@ def test_one_of_several_that_resume_a_run_drives_it(tmp_path: Path) -> None:
         ("runner.spawned:4", 2),
         ("runner.attempt_logged:2", 1),
         ("runner.attempt_over:2", 3),
-        ("command.spawn.before:2", 1),
+        ("sql.after_commit:14", 1),
         ("command.spawn.after:2", 2),
         ("command.spawn.after:4", 2),
         ("folder.overwrite.after:9", 1),

@@ -96,6 +96,7 @@ class Sandbox:
         self.env = {
             "PATH": f"{root / 'bin'}{os.pathsep}{os.environ['PATH']}",
             "HOME": str(root / "home"),
+            "TMPDIR": str(root / "tmp"),
             "STAGENT_HOME": str(root / "data"),
             "LANG": "C.UTF-8",
             "TERM": "dumb",
@@ -119,7 +120,7 @@ class Sandbox:
         )
 
     def _make(self) -> None:
-        for name in ("home", "bin", "shop/scripts"):
+        for name in ("home", "bin", "tmp", "shop/scripts"):
             (self.root / name).mkdir(parents=True)
         for name, text in PROJECT.items():
             self.write(name, text)
@@ -199,7 +200,8 @@ class Sandbox:
 
     def comparable(self, text: str) -> str:
         """Return a text without what differs from one time to the next."""
-        text = text.replace(str(self.project), "/srv/shop").replace(str(self.root), "/srv")
+        for place, name in ((self.root / "tmp", "/tmp"), (self.project, "/srv/shop"), (self.root, "/srv")):
+            text = text.replace(str(place), name)
         for pattern, word in VARIES:
             text = pattern.sub(word, text)
         return text.strip("\n")

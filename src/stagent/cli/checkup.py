@@ -12,19 +12,14 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from functools import cached_property
+from collections.abc import Callable
 from pathlib import Path
 
-import msgspec
-
 from stagent import processes
-from stagent.bootstrap import Home
-from stagent.cli.runs import Entry, entries
+from stagent.cli import checkup_plugin
+from stagent.cli.patient import Finding, Findings, Patient
 from stagent.cli.status import driver_of
-from stagent.config import DataHome
 from stagent.core.ids import attempt_id
-from stagent.core.state import State
 from stagent.engine.audit import verify
 from stagent.engine.folder import NAME
 from stagent.engine.service import RunService
@@ -38,54 +33,6 @@ _OTHERS = 0o077
 _SETTLED = 3600.0
 """Seconds after which a temporary file without a living maker is a leftover."""
 _MAKER = re.compile(r"\.(\d+)\.(?:\d+\.tmp|new)\Z")
-
-
-class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing that is broken: a stable code, where, what, and how to mend it."""
-
-    code: str
-    where: str
-    what: str
-    remedy: str
-
-
-Findings = Iterator[Finding]
-
-
-class Patient:
-    """What the checks look at; `deep` folds every log anew. Without a data home there are no runs to look at."""
-
-    def __init__(self, data: DataHome, *, deep: bool) -> None:
-        self.data = data
-        self.deep = deep
-        self.problem: StagentError | None = None
-        self.home: Home | None = None
-        if data.root.is_dir():
-            try:
-                self.home = Home(data)
-            except StagentError as error:
-                self.problem = error
-
-    @cached_property
-    def entries(self) -> list[Entry]:
-        """Every run that is known."""
-        return list(entries(self.home, self.home.index.projects())) if self.home is not None else []
-
-    @property
-    def readable(self) -> Iterator[tuple[RunService, State]]:
-        """The runs whose state can be read, with it."""
-        for entry in self.entries:
-            if entry.service is not None:
-                try:
-                    state = entry.service.journal.load(entry.run)[0]
-                except StagentError:
-                    continue  # `logs` reports it
-                yield entry.service, state
-
-    def close(self) -> None:
-        """Release every database."""
-        if self.home is not None:
-            self.home.close()
 
 
 def python(patient: Patient) -> Findings:
@@ -229,11 +176,17 @@ def leases(patient: Patient) -> Findings:
     for service, state in patient.readable:
         if not state.ended and driver_of(service, state) == "stale":
             holder = state.lease.holder if state.lease else None
+            remedy = f"Go on with it: stagent run --resume {state.run}; or end it: stagent cancel {state.run}."
+            if holder is not None and holder.kind == "session":
+                remedy = (
+                    f"Resume that conversation, or pause it: stagent interrupt {state.run}, and go on anywhere: "
+                    f"/stagent:continue {state.run} or stagent run --resume {state.run}; or end it: stagent cancel."
+                )
             yield Finding(
                 code="run.stale",
                 where=state.run,
                 what=f"the {holder.kind if holder else 'driver'} that drove it is gone (stage {state.stage})",
-                remedy=f"Go on with it: stagent run --resume {state.run}; or end it: stagent cancel {state.run}.",
+                remedy=remedy,
             )
 
 
@@ -319,4 +272,5 @@ CHECKS: tuple[Callable[[Patient], Findings], ...] = (
     orphans,
     spools,
     leftovers,
+    *checkup_plugin.CHECKS,
 )

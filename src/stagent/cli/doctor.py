@@ -6,7 +6,8 @@ import click
 import msgspec
 
 from stagent.cli import output
-from stagent.cli.checkup import CHECKS, Finding, Patient
+from stagent.cli.checkup import CHECKS
+from stagent.cli.patient import Finding, Patient
 from stagent.cli.words import plain
 from stagent.config import DataHome
 

@@ -22,13 +22,13 @@ def _decide(selector: Selector, decision: str, choice: str, feedback: str | None
         state = chosen.service.state(chosen.run)
         tty = people.terminal(decision, state)
         try:
-            evidence = chosen.service.gate_evidence(state)
-            people.show(chosen.service, state, evidence, tty)
+            gathered = chosen.service.gate_evidence(state)
+            people.show(chosen.service, state, gathered, tty)
             words = _words(tty, decision, feedback)
             asked = tty.ask(f"{decision.capitalize()}{' ' + choice if choice else ''}? [yes/no] ")
             if asked is None or asked.lower() not in ("y", "yes"):
                 raise RefusedError("person.declined", "not confirmed", where=decision, remedy="Nothing was decided.")
-            answer = people.decide(chosen.service, state, tty, evidence, decision, choice, words)
+            answer = people.decide(chosen.service, state, tty, gathered.evidence, decision, choice, words)
         finally:
             tty.close()
         if isinstance(answer, Refusal):

@@ -19,6 +19,10 @@ def main(argv: list[str] | None = None) -> int:
             from stagent.cli import fast
 
             return fast.run(arguments[0], arguments[1:])
+        if arguments and arguments[0] == "hook":
+            from stagent.cli import hook
+
+            return hook.run(arguments[1:])
         if arguments in (["--version"], ["version"]):
             output.line(f"stagent {__version__}")
             return 0

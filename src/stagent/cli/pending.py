@@ -21,6 +21,7 @@ from stagent.config import DataHome
 from stagent.core.ids import is_session
 from stagent.core.masking import mask
 from stagent.errors import NotFoundError, RefusedError, StagentError, UsageError
+from stagent.failpoints import hit
 
 FRESH = 60_000
 """How long what a hook kept may wait to be taken (milliseconds)."""
@@ -93,10 +94,12 @@ def take(home: DataHome, session: str, *commands: str) -> Kept:
     """
     path = place(home, session)
     mine = path.with_name(f".{path.name}.{os.getpid()}.taken")
+    hit("projection.remove.before")
     try:
         path.replace(mine)
         data = mine.read_bytes()
         mine.unlink()
+        hit("projection.remove.after")
     except FileNotFoundError:
         raise NotFoundError(
             "pending.none",

@@ -18,13 +18,13 @@ from stagent.core.evidence import Evidence
 from stagent.core.masking import mask
 from stagent.core.refusals import Refusal
 from stagent.core.state import State
-from stagent.engine.evidence import HOST
+from stagent.engine.evidence import HOST, Gathered
 from stagent.engine.service import RunService
 from stagent.errors import RefusedError
 
 AGENT_MARKS = ("STAGENT_ATTEMPT", "CLAUDECODE", "CLAUDE_CODE_SESSION_ID", "AI_AGENT")
 AGENT_NAMES = frozenset({"claude", "codex", "gemini", "opencode"})
-_SHOWN_LINES = 60
+_SHOWN_LINES = 400
 _POLL = 0.5
 _YES = frozenset({"y", "yes"})
 
@@ -133,28 +133,32 @@ def confirm(what: str, question: str, state: State | None = None) -> Caller:
         tty.close()
 
 
-def show(service: RunService, state: State, evidence: Evidence, tty: Terminal) -> None:
-    """Show on the terminal what a decision would be about."""
-    workflow = service.workflow(state)
-    stage = workflow.stages[state.stage]
-    found = evidence.artifact
-    tty.say(f"Run {state.run}: stage {state.stage}" + (f" ({stage.title})" if stage.title else ""))
+def show(service: RunService, state: State, gathered: Gathered, tty: Terminal) -> None:
+    """Show on the terminal what a decision would be about: the very bytes it will be bound to."""
+    stage = service.workflow(state).stages[state.stage]
+    found = gathered.evidence.artifact if stage.kind != "human" else None
+    tree = gathered.evidence.tree
+    tty.say(f"Run {state.run}: stage {state.stage}" + (f" ({_plain(stage.title)})" if stage.title else ""))
     tty.say(f"  epoch {state.epoch}, log head {state.head}")
-    if found is not None and stage.kind != "human":
-        tty.say(f"  artifact {found.path}")
-        tty.say(f"  result {found.result or '(none)'}, body {found.body[:16]}")
-    if evidence.tree is not None:
-        changes = service.workspace.changes(state.baseline, evidence.tree) if state.baseline else []
-        tty.say(f"  project tree {evidence.tree[:16]}, {len(changes)} paths changed since the start")
-        for change in changes[:_SHOWN_LINES]:
-            tty.say(f"    {change.status} {_plain(change.path)}")
-    if found is not None and stage.kind != "human":
+    if found is not None:
+        tty.say(f"  artifact {_plain(found.path)}")
+        tty.say(f"  result {_plain(found.result) or '(none)'}, body {found.body[:16]}")
+    if tree is not None:
+        changes = service.workspace.changes(state.baseline, tree) if state.baseline else []
+        tty.say(f"  project tree {tree[:16]}, {len(changes)} paths changed since the start")
+        _lines(tty, "    ", [f"{change.status} {change.path}" for change in changes], f"stagent diff {state.run}")
+    if found is not None:
         tty.say("")
-        with open(found.path, "rb") as file:
-            text = file.read(64 * 1024).decode("utf-8", "replace")
-        for line in mask(text).splitlines()[:_SHOWN_LINES]:
-            tty.say(f"  | {_plain(line)}")
+        text = gathered.blobs.get(found.digest, b"").decode("utf-8", "replace")
+        _lines(tty, "  | ", mask(text).splitlines(), f"stagent show {state.run} --artifact {state.stage}")
     tty.say("")
+
+
+def _lines(tty: Terminal, margin: str, lines: list[str], whole: str) -> None:
+    for line in lines[:_SHOWN_LINES]:
+        tty.say(margin + _plain(line))
+    if len(lines) > _SHOWN_LINES:
+        tty.say(f"{margin}... {len(lines) - _SHOWN_LINES} MORE LINES, not shown here; read all of them first: {whole}")
 
 
 def _plain(text: str) -> str:
@@ -204,9 +208,10 @@ class Asker:
             tty.close()
 
     def _ask(self, tty: Terminal, state: State) -> bool:
-        evidence = self._service.gate_evidence(state)
+        gathered = self._service.gate_evidence(state)
+        evidence = gathered.evidence
         stage = self._service.workflow(state).stages[state.stage]
-        show(self._service, state, evidence, tty)
+        show(self._service, state, gathered, tty)
 
         def settled() -> bool:
             gate = self._service.state(self._run).gate

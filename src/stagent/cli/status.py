@@ -9,16 +9,28 @@ from stagent.bootstrap import Home
 from stagent.cli import output
 from stagent.cli.options import selector_options
 from stagent.cli.select import Selector, choose
-from stagent.cli.words import age, wrapped
+from stagent.cli.words import age, plain, wrapped
 from stagent.core.masking import mask
 from stagent.core.state import State
 from stagent.engine.evidence import HOST
+from stagent.engine.folder import read
 from stagent.engine.service import RunService
+from stagent.engine.spoolfold import DOUBT
 from stagent.errors import NotFoundError
 
 _UNHEARD = 15 * 60 * 1000
 """Milliseconds after which a driver on another machine counts as gone."""
 _REFUSAL_LINES = 12
+_ERROR = "error: "
+_SESSION_WAITS = {
+    "picker": "an answer in the session's picker",
+    "permission": "a permission in the session",
+    "idle": "somebody to say something in the session",
+    "question": "an answer in the session",
+    "gate": "a person's decision: /stagent:approve or /stagent:reject",
+    "notification": "somebody to look at the session",
+}
+"""What a hook notes about a waiting session -> how people say it."""
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,6 +53,9 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     seq: int
     started_at: int
     updated_at: int
+    session_waits: str = ""
+    error: str = ""
+    doubt: str = ""
 
     @property
     def word(self) -> str:
@@ -91,7 +106,20 @@ def stand(service: RunService, state: State) -> Standing:
         seq=state.seq,
         started_at=state.started_at,
         updated_at=state.updated_at,
+        **_session_side(service, state),
     )
+
+
+def _session_side(service: RunService, state: State) -> dict[str, str]:
+    """Return what hooks noted about the session that drives a run, beside its live file."""
+    if not state.session or state.ended:
+        return {}
+    live = service.home.live(state.session)
+    waiting = (read(live.with_suffix(".waiting"), 4096) or b"").decode("utf-8", "replace") if state.live else ""
+    doubt = (read(live.with_suffix(DOUBT), 65536) or b"").decode("utf-8", "replace").partition("\n")[2]
+    error = waiting.removeprefix(_ERROR) if waiting.startswith(_ERROR) else ""
+    named = "" if error else _SESSION_WAITS.get(waiting, waiting)
+    return {"session_waits": mask(named), "error": mask(error), "doubt": mask(doubt)}
 
 
 def _holder(state: State) -> str:
@@ -183,6 +211,12 @@ def _print(service: RunService, state: State, standing: Standing) -> None:
         output.line(f"Driver:   {standing.driver}: {standing.holder}")
     if standing.waits_for:
         output.line(f"Waits:    for {standing.waits_for}")
+    if standing.session_waits:
+        output.line(f"Session:  waits for {plain(standing.session_waits)}")
+    if standing.error:
+        output.line(f"Error:    the agent's last turn ended with: {plain(standing.error)}")
+    if standing.doubt:
+        output.line(f"Doubt:    {plain(standing.doubt)}")
     if standing.refusal:
         output.line(f"Refused:  {standing.refusal}")
         for line in wrapped(standing.feedback.strip(), "          ", limit=_REFUSAL_LINES):

@@ -38,6 +38,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "validate": ("validate", "Check a workflow."),
     "audit": ("audit", "Verify a run's log."),
     "check": ("check", "Run what the engine's own checks run, by hand."),
+    "install": ("install", "Install the Claude Code plugin, or bring it up to date."),
+    "hook": ("", "What the plugin's hooks and commands ask the program for."),
     "doctor": ("doctor", "Look for what is broken and say how to mend it."),
     "config": ("config", "Show or change settings."),
 }

@@ -361,6 +361,6 @@ def _protect(state: State, stage: Stage, recorded: Recorded, evidence: Evidence)
     gate = state.gate
     guarded = stage.gate is not None and stage.gate.explicit and stage.gate.guards(recorded.result)
     approved = guarded and gate is not None and gate.decision == "approve" and gate.tree is not None
-    # An approval of a view narrowed by `watch` says nothing about the files outside of it.
-    approved = approved and gate is not None and gate.tree == evidence.full_tree
+    # Only a person's approval moves the reference, and one of a view narrowed by `watch` says nothing about the rest.
+    approved = approved and gate is not None and gate.channel != "policy" and gate.tree == evidence.full_tree
     return evidence.full_tree if stage.protects or approved else None

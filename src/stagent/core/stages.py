@@ -49,7 +49,9 @@ class StageReader:
         transitions = self._transitions(raw, path)
         execution, model = self._execution(raw, path, kind)
         rules = self.rules
-        run, results = rules.command(raw, path, kind, transitions)
+        # A result whose target is wrong is reported once, there; it is a result all the same.
+        declared = {**self._results(raw), **transitions}
+        run, results = rules.command(raw, path, kind, declared)
         return Stage(
             name=name,
             kind=kind,
@@ -61,8 +63,8 @@ class StageReader:
             transitions=transitions,
             labels=self._labels(raw, path),
             inputs=self._inputs(raw, path),
-            gate=rules.gate(raw, path, transitions),
-            checks=rules.checks(raw, path, transitions),
+            gate=rules.gate(raw, path, declared),
+            checks=rules.checks(raw, path, declared),
             protects=shapes.texts(raw, path, "protects"),
             writes=rules.writes(raw, path),
             watch=shapes.texts(raw, path, "watch"),
@@ -153,6 +155,10 @@ class StageReader:
             self.findings.error("model", f"{where}.model", f"unknown model {shown(model)}", "Choose one.", keys.MODELS)
             return None
         return str(model)
+
+    def _results(self, raw: Json) -> dict[str, str]:
+        entry = raw.get("transitions")
+        return {result: "" for result in entry if is_name(result)} if isinstance(entry, dict) else {}
 
     def _transitions(self, raw: Json, path: str) -> dict[str, str]:
         entry = raw.get("transitions")

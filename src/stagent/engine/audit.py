@@ -65,7 +65,7 @@ def verify(journal: Journal, run: str, head: str | None = None) -> Verdict:
         problem = str(error)
     if not problem:
         problem = _compare(state, checkpoint.state, checkpoint.seq, anchors, heads)
-    missing, deleted = _look_up(journal, mentioned)
+    missing, deleted = _look_up(journal, mentioned | _files(journal, state))
     if not problem and missing:
         problem = f"{len(missing)} blobs the log names are missing or damaged, first {missing[0]}"
     return Verdict(
@@ -94,7 +94,9 @@ def _compare(state: State | None, stored: bytes, seq: int, anchors: list[str], h
     return ""
 
 
-_DIGEST_FIELDS = ("text", "reason", "task", "output", "changed", "report", "protected", "added", "workflow")
+_DIGEST_FIELDS = (
+    "text", "reason", "task", "output", "changed", "report", "protected", "added", "workflow", "model", "environment"
+)  # fmt: skip
 
 
 def _blobs(body: bytes) -> set[str]:
@@ -104,6 +106,17 @@ def _blobs(body: bytes) -> set[str]:
         names.add(data["digest"])
     names |= set((data.get("run_files") or {}).values())
     return {name for name in names if len(name) == 64}
+
+
+def _files(journal: Journal, state: State | None) -> set[str]:
+    """Return the digests of the files of the pinned workflow, as far as its manifest can be read."""
+    try:
+        manifest = journal.store.blob(state.workflow) if state else b""
+        return (
+            set(msgspec.json.decode(manifest, type=dict[str, str]).values()) if isinstance(manifest, bytes) else set()
+        )
+    except (NotFoundError, StoreError, msgspec.DecodeError, msgspec.ValidationError):
+        return set()
 
 
 def _look_up(journal: Journal, names: set[str]) -> tuple[list[str], list[str]]:

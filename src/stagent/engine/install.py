@@ -11,6 +11,7 @@ import py_compile
 import re
 import shlex
 import shutil
+import subprocess
 import sys
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -26,6 +27,9 @@ from stagent.version import __version__
 MARKETPLACE = "stagent-local"
 PLUGIN = "stagent"
 PLUGIN_ID = f"{PLUGIN}@{MARKETPLACE}"
+CLAUDE_OLDEST = (2, 1, 329)
+CLAUDE_BELOW = (2, 2, 0)
+"""The range of Claude Code versions the plugin was tried with: from the first, below the second."""
 LAUNCHER_MARK = "# Made by `stagent install claude-code`; data home: "
 _PLAIN = re.compile(r"/[A-Za-z0-9._/:=,@%+-]*\Z")
 _WRITERS = "Write|Edit|MultiEdit|NotebookEdit"
@@ -85,13 +89,15 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         return sorted([str(self.launcher), *(str(self.root / name) for name in (*self.files, made))])
 
 
-def plan(home: DataHome, python: str = sys.executable) -> Plan:
+def plan(home: DataHome, python: str = sys.executable, launcher_path: str = "") -> Plan:
     """Return what is to be written for an interpreter (absolute path); writes nothing.
+
+    The launcher goes to `launcher_path`, without one to where the settings say.
 
     Raises UsageError for a launcher path that no plain command line can carry.
     """
     layout = Layout(home)
-    launcher = Path(default_launcher())
+    launcher = Path(launcher_path or default_launcher())
     if not _PLAIN.match(str(launcher)):
         raise UsageError(
             "install.launcher_path",
@@ -146,18 +152,17 @@ def generate(planned: Plan) -> None:
     """
     _own_launcher(planned)
     fresh = planned.root.with_name(f".{planned.root.name}.{os.getpid()}.new")
+    beside = planned.launcher.with_name(f".{planned.launcher.name}.{os.getpid()}.new")
     try:
-        shutil.rmtree(fresh, ignore_errors=True)
+        _clear(fresh)
         for name, data in planned.files.items():
             _write(fresh / name, data)
         _compile(planned, fresh / "plugins" / PLUGIN / "hooks" / "hook.pyc")
-        _exchange(fresh, planned.root)
-        planned.launcher.parent.mkdir(parents=True, exist_ok=True)
-        beside = planned.launcher.with_name(f".{planned.launcher.name}.{os.getpid()}.new")
         _write(beside, planned.launcher_text, 0o755)
-        hit("install.launcher.before")
+        _exchange(fresh, planned.root)
+        hit("install.place.before")
         beside.replace(planned.launcher)
-        hit("install.launcher.after")
+        hit("install.place.after")
     except OSError as error:
         raise StoreError(
             "install.write",
@@ -166,7 +171,8 @@ def generate(planned: Plan) -> None:
             remedy="Make the place writable and install again.",
         ) from error
     finally:
-        shutil.rmtree(fresh, ignore_errors=True)
+        _clear(fresh)
+        _clear(beside)
 
 
 def remove(home: DataHome) -> list[str]:
@@ -174,14 +180,36 @@ def remove(home: DataHome) -> list[str]:
     layout, gone = Layout(home), list[str]()
     launcher = Path(home.launcher)
     if launcher_home(launcher) == str(home.root):
-        launcher.unlink()
+        _clear(launcher)
         gone.append(str(launcher))
     if layout.root.exists():
         aside = layout.root.with_name(f".{layout.root.name}.{os.getpid()}.old")
+        hit("install.place.before")
         layout.root.rename(aside)
-        shutil.rmtree(aside)
+        hit("install.place.after")
+        _clear(aside)
         gone.append(str(layout.root))
     return gone
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What another program said: its exit status (None when it could not be run or did not end) and its output."""
+
+    status: int | None
+    text: str
+
+
+def ask(*argv: str, given: bytes = b"", seconds: float = 60.0) -> Answer:
+    """Run a program to its end with `given` as input and return both streams as one text."""
+    hit("install.ask.before")
+    try:
+        done = subprocess.run(
+            argv, input=given, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=seconds, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return Answer(None, str(error))
+    hit("install.ask.after")
+    return Answer(done.returncode, done.stdout.decode("utf-8", "replace").strip())
 
 
 def launcher_home(launcher: Path) -> str | None:
@@ -219,21 +247,30 @@ def _compile(planned: Plan, target: Path) -> None:
 
 
 def _exchange(fresh: Path, place: Path) -> None:
+    """Put a folder in the place of another; when that fails, the old one stands again."""
     old = place.with_name(f".{place.name}.{os.getpid()}.old")
-    shutil.rmtree(old, ignore_errors=True)
+    _clear(old)
     had = place.exists()
+    hit("install.place.before")
     if had:
-        hit("install.aside.before")
         place.rename(old)
     try:
-        hit("install.rename.before")
         fresh.rename(place)
     except OSError:
         if had:
             old.rename(place)
         raise
-    hit("install.rename.after")
-    shutil.rmtree(old, ignore_errors=True)
+    hit("install.place.after")
+    _clear(old)
+
+
+def _clear(path: Path) -> None:
+    hit("install.remove.before")
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+    hit("install.remove.after")
 
 
 def _write(path: Path, data: bytes, mode: int = 0o644) -> None:
@@ -244,6 +281,7 @@ def _write(path: Path, data: bytes, mode: int = 0o644) -> None:
         file.flush()
         os.fsync(file.fileno())
     path.chmod(mode)
+    hit("install.write.after")
 
 
 def _walk(folder: Traversable, at: str) -> list[tuple[str, bytes]]:

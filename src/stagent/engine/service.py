@@ -222,9 +222,9 @@ class RunService:
             "run.busy", "other writers kept changing the run", where=run, remedy="Try again in a moment."
         )
 
-    def gate_evidence(self, state: State) -> Evidence:
-        """Return what a decision on the current gate would be bound to, to be shown to whoever decides."""
-        return self.gatherer.for_gate(self.workflow(state), state, self.folder(state)).evidence
+    def gate_evidence(self, state: State) -> Gathered:
+        """Return what a decision on the current gate would be bound to, with the bytes to show to whoever decides."""
+        return self.gatherer.for_gate(self.workflow(state), state, self.folder(state))
 
     def give_up(self, run: str, caller: cmd.Caller, reason: str) -> State | Refusal:
         """Escalate from the current stage for an agent, with its reason."""

@@ -17,7 +17,7 @@ from stagent.core.refusals import Refusal
 from stagent.core.state import State
 from stagent.engine import persons, spool
 from stagent.engine.evidence import HOST, Gatherer
-from stagent.engine.folder import RunFolder, look, write
+from stagent.engine.folder import RunFolder, look, remove, write
 from stagent.engine.journal import Journal
 from stagent.engine.projections.publish import Publisher
 from stagent.errors import ConflictError
@@ -73,6 +73,9 @@ class SpoolFold:
             self._stray(state, line)
         fresh = self.journal.append(state, events, actor, blobs, behind)
         self.publisher.after(state, fresh, events)
+        reference = line.d.get("reference") if line.e == "Decision" else None
+        if isinstance(reference, str) and reference and "/" not in reference:
+            remove(self.home.pending / reference)
         return fresh
 
     def _events(self, state: State, line: spool.Line) -> tuple[str, list[Event], dict[str, bytes]]:
@@ -142,7 +145,7 @@ class SpoolFold:
         if isinstance(answer, Refusal):
             self._doubt(line, claim.prompt, f"{claim.decision} does not count: {answer.message}")
             return "", [], {}
-        self.home.live(line.s).with_suffix(DOUBT).unlink(missing_ok=True)
+        remove(self.home.live(line.s).with_suffix(DOUBT))
         return caller.actor, answer, {**gathered.blobs, **blobs}
 
     def _words(self, claim: persons.Claim) -> str:

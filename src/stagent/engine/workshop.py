@@ -7,6 +7,7 @@ import time
 
 from stagent import processes
 from stagent.core import commands as cmd
+from stagent.core.advance import holds
 from stagent.core.canonical import digest
 from stagent.core.events import ArtifactRecorded, AttemptEnded, AttemptStarted, CheckStarted, Producer
 from stagent.core.frontmatter import FrontMatter, parse, rewrite
@@ -39,6 +40,8 @@ class Workshop:
         stage = service.workflow(state).stages[state.stage]
         result = state.artifact.result if state.artifact else ""
         check = next(item for item in stage.checks_for(result) if item.name == started.name)
+        if self._lost(state, caller):
+            return
         extra = {"STAGENT_CHECK": check.name, **check.env, **_mark(f"{state.run}.{state.epoch}.{check.name}")}
         env = environment(service.pinned_environment(state), stage.name, extra)
         execution = checks.Execution(check, stage, started, service.workspace, state.protect_ref)
@@ -65,7 +68,7 @@ class Workshop:
             started=processes.start_time(pid),
         )
         begun = self.service.submit(state.run, caller, cmd.BeginAttempt(event=begin))
-        if isinstance(begun, Refusal):
+        if isinstance(begun, Refusal) or self._lost(begun, caller):
             return
         extra = {"STAGENT_RUN": state.run, "STAGENT_EPOCH": str(state.epoch)}
         extra |= _mark(attempt_id(state.run, state.epoch, begin.number))
@@ -105,6 +108,11 @@ class Workshop:
             self.service.append(state, [artifact, ended], caller.actor, {digest(data): data})
         except ConflictError:
             self._end_orphaned(state, begin, caller)
+
+    def _lost(self, state: State, caller: cmd.Caller) -> bool:
+        """Say whether the caller lost the run since he wrote `state`: then nothing is begun on its behalf."""
+        now, _ = self.service.journal.load(state.run)
+        return now.seq != state.seq and (not now.live or holds(now, caller) is not None)
 
     def _end_orphaned(self, state: State, begin: AttemptStarted, caller: cmd.Caller) -> None:
         ended = AttemptEnded(stage=begin.stage, epoch=begin.epoch, number=begin.number, outcome="orphaned")

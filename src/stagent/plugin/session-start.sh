@@ -1,8 +1,11 @@
 #!/bin/sh
 # Says aloud when the hook cannot work; a hook that is silently missing would let a session go on unheld.
 python=$1 hook=$2 home=$3 version=$4
-say() { printf '{"systemMessage":"Stagent: %s Run: stagent install claude-code"}\n' "$1"; exit 0; }
+say() {
+  printf '{"systemMessage":"Stagent: %s Run: stagent install claude-code"}\n' "$(printf %s "$1" | tr -d '"\\\\' | tr -c '[:print:]' ' ')"
+  exit 0
+}
 [ -x "$python" ] || say "the interpreter of the hook is gone ($python)."
 [ -f "$hook" ] || say "the hook file is gone ($hook)."
 [ "$(cat "$home/plugin/version" 2>/dev/null)" = "$version" ] || say "the installed plugin is of another version than the hook."
-exec "$python" -I -S "$hook" "$home"
+"$python" -I -S "$hook" "$home" 2>/dev/null || say "the hook does not run under its interpreter ($python)."

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import re
+import secrets
 import socket
 import threading
 import time
@@ -388,7 +389,7 @@ def _problem(kind: str) -> Json:
 
 def _message(request: Request, turn: Turn) -> Json:
     blocks = [
-        {**block, "id": f"toolu_{request.number:04d}{index:02d}"} if block["type"] == "tool_use" else block
+        {**block, "id": f"toolu_{secrets.token_hex(8)}{index:02d}"} if block["type"] == "tool_use" else block
         for index, block in enumerate(turn.blocks)
     ]
     calls = any(block["type"] == "tool_use" for block in blocks)

@@ -139,8 +139,8 @@ class Terminal:
 
     def settle(self, quiet: float = 0.4, seconds: float = 10) -> None:
         """Wait until nothing was drawn for a while: text typed into a screen that is being built is lost."""
-        until = time.monotonic() + seconds
-        while time.monotonic() - self._fresh < quiet and time.monotonic() < until:
+        began = time.monotonic()
+        while time.monotonic() - max(self._fresh, began) < quiet and time.monotonic() - began < seconds:
             time.sleep(0.05)
 
     def type(self, words: str) -> None:

@@ -739,7 +739,7 @@ def test_a_stalled_turn_ends_the_lease_and_another_may_go_on() -> None:
     assert (world.now.status, world.now.lease, world.now.stage, world.now.epoch) == ("stalled", None, "planning", 1)
     refusal = world.ask(cmd.Advance())
     assert refusal.code == "run.stalled"
-    world.do(cmd.Resume(holder=Holder(kind="caller", session="another")))
+    world.do(cmd.Resume(holder=Holder(kind="session", session="another", pid=7)))
     assert world.now.live
 
 

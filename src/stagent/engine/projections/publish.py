@@ -163,15 +163,17 @@ class Publisher:
             path.unlink(missing_ok=True)
             for suffix in COMPANIONS:
                 path.with_suffix(suffix).unlink(missing_ok=True)
-        self._forget_process(state)
         hit("projection.remove.after")
+        self._forget_process(state)
 
     def _forget_process(self, state: State) -> None:
         """Remove which session the process of a lease that is over stands for."""
         path = self._live_path(state)
         pid = state.lease.holder.pid if state.lease else None
         if path is not None and pid is not None:
+            hit("projection.remove.before")
             path.with_name(f"pid-{pid}").unlink(missing_ok=True)
+            hit("projection.remove.after")
 
     def _live_path(self, state: State) -> Path | None:
         """Where hooks look for the run of a session; None for a run no hook watches."""

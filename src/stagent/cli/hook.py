@@ -1,0 +1,193 @@
+"""`stagent hook`: what a hook or a command of the plugin asks the program for, parsed without click.
+
+`report` says what the command a person just typed decided; `snapshot` and `unchanged` let the Stop hook know whether
+anything in the project moves; `EVENT` runs the hook file itself on the event in standard input.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+import msgspec
+
+from stagent.bootstrap import Home
+from stagent.cli import output, pending, select
+from stagent.config import DataHome
+from stagent.core.events import AttemptEnded, AttemptStarted, Transitioned, unseal
+from stagent.core.masking import mask
+from stagent.core.state import State
+from stagent.engine import folder, setup
+from stagent.engine.service import RunService
+from stagent.engine.spoolfold import DOUBT
+from stagent.errors import StagentError, UsageError
+
+OWN = ("report", "snapshot", "unchanged")
+EVENTS = (
+    *("SessionStart", "SessionEnd", "UserPromptSubmit", "UserPromptExpansion", "PreToolUse", "PostToolUse"),
+    *("PostToolUseFailure", "PermissionRequest", "SubagentStart", "SubagentStop", "Stop", "StopFailure"),
+    *("Notification", "PreCompact", "PostCompact"),
+)
+VERBS = ("approve", "reject", "interrupt", "cancel")
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """Where a run and its project stood when a turn was first asked to go on."""
+
+    run: str
+    stage: str
+    epoch: int
+    tree: str
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> None:  # type: ignore[override]
+        raise UsageError("usage", message, where=self.prog, remedy=f"See: {self.prog} --help.")
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command."""
+    made = _Parser(prog="stagent hook", description=__doc__, allow_abbrev=False)
+    made.add_argument("what", metavar="report|snapshot|unchanged|EVENT", help="what is asked, or a hook event")
+    made.add_argument("--session", help="the agent session; without it the one of the environment")
+    return made
+
+
+def run(arguments: list[str]) -> int:
+    """Run the command and return its exit status."""
+    try:
+        options = parser().parse_args(arguments)
+    except SystemExit as stop:
+        # Only --help gets here: it has printed its text and asks for status 0.
+        return int(stop.code or 0)
+    if options.what in EVENTS:
+        return _event()
+    if options.what not in OWN:
+        raise UsageError(
+            "hook.unknown",
+            f'nothing is called "{options.what}"',
+            where="stagent hook",
+            known=(*OWN, *EVENTS),
+            remedy="Use a known name.",
+        )
+    if options.what == "unchanged":
+        return _unchanged(options.session)
+    session = options.session or pending.session_of_environment()
+    if options.what == "snapshot":
+        return _snapshot(session)
+    return pending.answered(lambda: _report(session))
+
+
+def _event() -> int:
+    file = Path(__file__).resolve().parent.parent / "hooks" / "hook.py"
+    home = str(DataHome.locate().root)
+    # In the place of this process, so that the hook's parent stays whoever called.
+    os.execv(sys.executable, [sys.executable, "-I", "-S", str(file), home])
+
+
+def _present(session: str) -> tuple[Standing, Path]:
+    """Return where the session's run and its project stand now, and where that is kept."""
+    home = Home()
+    try:
+        chosen = select.choose(home, select.Selector(session=session))
+        state = chosen.service.journal.load(chosen.run)[0]
+        tree = chosen.service.workspace.snapshot()
+        kept = home.data.live(session).with_suffix(".tree")
+        return Standing(chosen.run, state.stage, state.epoch, tree), kept
+    finally:
+        home.close()
+
+
+def _snapshot(session: str) -> int:
+    standing, place = _present(session)
+    folder.write(place, msgspec.json.encode(standing))
+    return output.OK
+
+
+def _unchanged(named: str | None) -> int:
+    """Exit 0 only when everything is certainly as it was at the snapshot."""
+    try:
+        standing, place = _present(named or pending.session_of_environment())
+        return output.OK if place.read_bytes() == msgspec.json.encode(standing) else output.ERROR
+    except (StagentError, OSError):
+        return output.ERROR
+
+
+def _report(session: str) -> int:
+    home = Home()
+    try:
+        kept = pending.take(home.data, session, *(f"stagent:{verb}" for verb in VERBS))
+        chosen = select.choose(home, select.Selector(session=session))
+        state = chosen.service.state(chosen.run)
+        verb = kept.command.partition(":")[2]
+        if not _decided(state, verb, kept):
+            output.line(mask(f"Nothing was decided: {_why(home.data, session, state, verb, kept)}"))
+            return output.OK
+        if verb in ("interrupt", "cancel"):
+            _ended(chosen.service, state, verb)
+        else:
+            _judged(chosen.service, state)
+        return output.OK
+    finally:
+        home.close()
+
+
+def _decided(state: State, verb: str, kept: pending.Kept) -> bool:
+    if verb == "interrupt":
+        return state.status == "interrupted"
+    if verb == "cancel":
+        return state.terminal == "cancelled"
+    return bool(kept.prompt) and kept.prompt in state.prompts
+
+
+def _why(home: DataHome, session: str, state: State, verb: str, kept: pending.Kept) -> str:
+    noted = folder.read(home.live(session).with_suffix(DOUBT), 65536)
+    prompt, _, text = (noted or b"").decode("utf-8", "replace").partition("\n")
+    if text and prompt in (kept.prompt, ""):
+        return text
+    remedy = f"In a terminal: stagent {verb} {state.run}."
+    if state.ended:
+        return f"the run ended as {state.terminal}."
+    if not state.live:
+        return f"the run is {state.status}, and no session process holds it. {remedy}"
+    if verb in ("approve", "reject") and state.gate is None:
+        return f"stage {state.stage}, epoch {state.epoch}, waits for no decision yet; {remedy}"
+    return f"no hook saw this command as a person's. See stagent doctor. {remedy}"
+
+
+def _judged(service: RunService, state: State) -> None:
+    gate = state.gate
+    word = {"approve": "approval", "answer": "choice"}.get(gate.decision if gate else "", "rejection")
+    where = f"stage {state.stage}, epoch {state.epoch}"
+    output.line(f"The {word} counts: {where}, run {state.run}. Log head: {state.head}")
+    text = service.text(gate.text) if gate else ""
+    if text:
+        output.line(mask(f"Words: {text}"))
+
+
+def _ended(service: RunService, state: State, verb: str) -> None:
+    agents = _running(service, state)
+    if agents:
+        output.line(f"STAGENT_STOP_AGENT_IDS: {' '.join(agents)}")
+    if verb == "interrupt":
+        output.line(f"{state.run} is interrupted in stage {state.stage}. Go on with: /stagent:continue")
+        return
+    place = setup.archive(service.root, state.folder, "-cancelled")
+    output.line(f"{state.run} is cancelled" + (f"; its folder is now {place}" if place else "") + ".")
+    output.line(f"Log head: {state.head}")
+
+
+def _running(service: RunService, state: State) -> list[str]:
+    """Return the sub-agents that began in the last stage and are not known to have ended, from the log."""
+    found: dict[str, None] = {}
+    for record in service.store.read(state.run):
+        data = unseal(record.body).data
+        if isinstance(data, AttemptStarted) and data.agent:
+            found[data.agent] = None
+        elif isinstance(data, AttemptEnded) and data.agent:
+            found.pop(data.agent, None)
+        elif isinstance(data, Transitioned):
+            found.clear()
+    return list(found)

@@ -75,6 +75,7 @@ NAMES: frozenset[str] = frozenset(
         "install.write.before",
         "install.write.after",
         "install.place.before",
+        "install.place.half",
         "install.place.after",
         "install.remove.before",
         "install.remove.after",

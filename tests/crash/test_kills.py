@@ -32,14 +32,14 @@ LONGEST = 0.9
 """Seconds after which a kill at a random instant comes at the latest: most of what a whole run takes."""
 
 # Fail points that driving a run headless does not pass; `test_the_rest` ends a process at each of them, but for those
-# of a command that first asks a person at a terminal.
+# of commands that first ask a person at a terminal, or another program to take part.
 REST = {
     name
     for name in NAMES
     if name.startswith(("archive.", "config.", "export.", "shadow.reset.", "spool."))
     or name in ("blob.before_remove", "blob.after_remove")
 }
-ASKED = {name for name in NAMES if name.startswith("cancel.")}
+ASKED = {name for name in NAMES if name.startswith(("cancel.", "install."))}
 
 Passed = dict[str, int]
 

@@ -27,6 +27,14 @@ _FRESH = 60.0
 def plugin(patient: Patient) -> Findings:
     """The plugin is generated, of this version, and as it was generated."""
     layout = install.Layout(patient.data)
+    for place in (layout.root, Path(patient.data.launcher)):
+        for rest in install.unfinished(place):
+            yield Finding(
+                code="plugin.unfinished",
+                where=str(rest),
+                what="an installation of the plugin was cut short",
+                remedy=f"Do it again: {AGAIN}.",
+            )
     if not layout.root.exists():
         session = next((state for _, state in patient.readable if state.live and state.session), None)
         if session is not None:

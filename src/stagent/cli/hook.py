@@ -74,10 +74,9 @@ def run(arguments: list[str]) -> int:
         )
     if options.what == "unchanged":
         return _unchanged(options.session)
-    session = options.session or pending.session_of_environment()
     if options.what == "snapshot":
-        return _snapshot(session)
-    return pending.answered(lambda: _report(session))
+        return _snapshot(options.session or pending.session_of_environment())
+    return pending.answered(lambda: _report(options.session or pending.session_of_environment()))
 
 
 def _event() -> int:
@@ -145,9 +144,9 @@ def _decided(state: State, verb: str, kept: pending.Kept) -> bool:
 def _why(home: DataHome, session: str, state: State, verb: str, kept: pending.Kept) -> str:
     noted = folder.read(home.live(session).with_suffix(DOUBT), 65536)
     prompt, _, text = (noted or b"").decode("utf-8", "replace").partition("\n")
-    if text and prompt in (kept.prompt, ""):
-        return text
     remedy = f"In a terminal: stagent {verb} {state.run}."
+    if text and prompt in (kept.prompt, ""):
+        return f"{text}. {remedy}" if not text.endswith(".") else f"{text} {remedy}"
     if state.ended:
         return f"the run ended as {state.terminal}."
     if not state.live:

@@ -34,7 +34,11 @@ _SESSION_WAITS = {
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a run stands, for people and programs. `driver`: running, stale, waiting, idle or none."""
+    """Where a run stands, for people and programs. `driver`: running, stale, waiting, idle or none.
+
+    `session_waits` is what the session that drives the run waits for, `error` what its last turn ended with, `doubt`
+    why the last decision a hook saw did not count.
+    """
 
     run: str
     status: str

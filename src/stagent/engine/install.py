@@ -19,6 +19,7 @@ from pathlib import Path
 
 import msgspec
 
+from stagent import processes
 from stagent.config import LAUNCHER_VARIABLE, DataHome, default_launcher
 from stagent.errors import RefusedError, StoreError, UsageError
 from stagent.failpoints import hit
@@ -32,6 +33,7 @@ CLAUDE_BELOW = (2, 2, 0)
 """The range of Claude Code versions the plugin was tried with: from the first, below the second."""
 LAUNCHER_MARK = "# Made by `stagent install claude-code`; data home: "
 _PLAIN = re.compile(r"/[A-Za-z0-9._/:=,@%+-]*\Z")
+_MAKER = re.compile(r"\.(\d+)\.(?:new|old)\Z")
 _WRITERS = "Write|Edit|MultiEdit|NotebookEdit"
 _SECONDS = 5
 HOOKS: dict[str, tuple[str | None, int]] = {
@@ -154,7 +156,9 @@ def generate(planned: Plan) -> None:
     fresh = planned.root.with_name(f".{planned.root.name}.{os.getpid()}.new")
     beside = planned.launcher.with_name(f".{planned.launcher.name}.{os.getpid()}.new")
     try:
-        _clear(fresh)
+        for place in (planned.root, planned.launcher):
+            for path in unfinished(place):
+                _clear(path)
         for name, data in planned.files.items():
             _write(fresh / name, data)
         _compile(planned, fresh / "plugins" / PLUGIN / "hooks" / "hook.pyc")
@@ -224,6 +228,12 @@ def launcher_home(launcher: Path) -> str | None:
     return mark.removeprefix(LAUNCHER_MARK) if mark.startswith(LAUNCHER_MARK) else ""
 
 
+def unfinished(place: Path) -> list[Path]:
+    """Return what installations that were cut short left beside a place; those that still run are not counted."""
+    found = [(path, _MAKER.search(path.name)) for path in place.parent.glob(f".{place.name}.*")]
+    return sorted(path for path, maker in found if maker and processes.look(int(maker[1])) is None)
+
+
 def _own_launcher(planned: Plan) -> None:
     owner = launcher_home(planned.launcher)
     here = str(planned.root.parent)
@@ -254,6 +264,7 @@ def _exchange(fresh: Path, place: Path) -> None:
     hit("install.place.before")
     if had:
         place.rename(old)
+    hit("install.place.half")
     try:
         fresh.rename(place)
     except OSError:

@@ -66,7 +66,7 @@ def is_holders(line: Line, state: State) -> bool:
     lease = state.lease
     if not state.live or lease is None or lease.holder.kind != "session":
         return False
-    if lease.holder.pid is not None and line.p is not None and line.p != lease.holder.pid:
+    if lease.holder.pid is not None and line.p != lease.holder.pid:
         return False
     if line.e == "Rebound":
         return line.d.get("old") == lease.holder.session
@@ -87,14 +87,15 @@ def command(line: Line, state: State, found: Found | None) -> cmd.Command | None
 
     `found` is the current stage's artifact at this moment. Decisions of people are read by `engine.persons`.
     """
+    if line.d.get("epoch", state.epoch) != state.epoch:
+        # It was seen before the last transition: it says nothing about the stage the run stands in now.
+        return None
     if line.e == "SubagentStart" and line.a:
-        if any(agent.id == line.a for agent in state.agents):
-            return None
-        number = state.attempt + 1
-        event = AttemptStarted(stage=state.stage, epoch=state.epoch, number=number, backend="subagent", agent=line.a)
-        return cmd.BeginAttempt(event=event)
+        return _started(line.a, state)
     if line.e == "SubagentStop" and line.a:
-        return _stopped(line, state, found)
+        return _stopped(line.a, line, state, found)
+    if line.e == "SubagentGone":
+        return _stopped(str(line.d.get("agent")), line, state, None)
     if line.e == "Stalled":
         blocks = line.d.get("blocks")
         return cmd.Stall(blocks=blocks if isinstance(blocks, int) else 0)
@@ -109,6 +110,9 @@ def foreign_artifact(line: Line, state: State, found: Found | None) -> list[Even
     """Return the record of an artifact that a sub-agent wrote, so that an inline stage does not take it for its own."""
     if line.e != "ArtifactWrite" or not line.a or found is None:
         return []
+    if line.d.get("epoch", state.epoch) != state.epoch or _mark(line.d.get("artifact")) not in (None, found.mark):
+        # What lies there now is of another epoch, or was written again since.
+        return []
     return [
         ArtifactRecorded(
             stage=state.stage,
@@ -122,17 +126,27 @@ def foreign_artifact(line: Line, state: State, found: Found | None) -> list[Even
     ]
 
 
-def _stopped(line: Line, state: State, found: Found | None) -> cmd.Command | None:
-    if not any(agent.id == line.a and not agent.ended for agent in state.agents):
+def _started(agent: str, state: State) -> cmd.Command | None:
+    if any(known.id == agent for known in state.agents):
         return None
+    number = state.attempt + 1
+    event = AttemptStarted(stage=state.stage, epoch=state.epoch, number=number, backend="subagent", agent=agent)
+    return cmd.BeginAttempt(event=event)
+
+
+def _stopped(agent: str, line: Line, state: State, found: Found | None) -> cmd.Command | None:
+    """The end of an agent; one that was taken for gone may still say what it left."""
     seen = _mark(line.d.get("artifact"))
+    late = seen is not None
+    if not any(known.id == agent and (not known.ended or (late and known.mark is None)) for known in state.agents):
+        return None
     unchanged = seen is not None and found is not None and seen == found.mark
     event = AttemptEnded(
         stage=state.stage,
         epoch=state.epoch,
         number=len(state.agents),
         outcome="ok" if seen is not None else "failed",
-        agent=line.a,
+        agent=agent,
         mark=seen,
         digest=found.digest if unchanged and found is not None else None,
     )

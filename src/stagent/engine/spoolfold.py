@@ -113,7 +113,7 @@ class SpoolFold:
         """Say why the decision of somebody who does not drive the run does not count."""
         claim = self._claim(line)
         if claim is not None:
-            why = persons.doubt(claim, state, line.p, line.a) or "the run is not running"
+            why = persons.doubt(claim, state, line.p, line.a) if state.live else f"the run is {state.status}"
             self._doubt(line, claim.prompt, f"{claim.decision} does not count: {why}")
 
     def _claim(self, line: spool.Line) -> persons.Claim | None:

@@ -1,4 +1,4 @@
-"""The Claude Code hook: one self-contained file, run as `<absolute python> -I -S hook.py <data home>`.
+"""The Claude Code hook: one self-contained file, run as `<absolute python> -I -S hook.pyc <data home>`.
 
 It reads one event as JSON from standard input and `live/<session_id>.json` from the data home. Without that file the
 session is a bystander and nothing happens, except that the arguments of a `stagent:` command are kept for it. It
@@ -8,824 +8,844 @@ raises: a bystander must never be harmed, and a broken hook says so through `sys
 Only modules that are built into the interpreter are imported at the top: a hook runs at every tool call.
 """
 
+from __future__ import annotations
+
+import _json
 import posix
 import sys
+import time
 
-VERSION = "1"
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    Json = dict[str, Any]
+
 LIMIT = 4096
 """The longest spool line (bytes): one write of this size reaches the file in one piece."""
+LARGE = 64 << 20
+"""What is not read any more: an event, an artifact (bytes)."""
+BLOCK_LIMIT = 64 << 10
+"""How long front matter may be, and how far before the folded offset launches are looked for (bytes)."""
+LAUNCH_MS = 60_000
+"""How long a launch of the sub-agent counts before its start was seen."""
 AGENT = "stagent:workflow-subagent"
 WRITERS = {"Write": "file_path", "Edit": "file_path", "MultiEdit": "file_path", "NotebookEdit": "notebook_path"}
 PLAIN = ("tick", "next", "context", "bootstrap", "advance", "wait", "status")
-PERSONS = ("approve", "reject", "redo", "answer", "cancel", "interrupt", "hook", "install", "config", "project")
-LAUNCH_SECONDS = 60
-"""How long a launch of the sub-agent counts before its start was seen."""
-
-
-# -- JSON ------------------------------------------------------------------------------------------------------------
+PLAIN_AGENT = ("tick", "next", "context", "bootstrap", "status")
+PLAIN_KEYS = {"command", "description", "timeout", "run_in_background"}
+LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")
+PERSONS = frozenset(
+    ("approve", "reject", "redo", "answer", "cancel", "interrupt", "hook", "install", "config", "project")
+)
+AGENT_NEVER = PERSONS | {"advance", "continue", "start", "run"}
+OPTIONS = ("continue --take-over", "continue --pending", "start --force", "start --pending", "app --token")
+INDIRECT = frozenset(("eval", "xargs", "alias", "parallel"))
+MODULES = ("stagent.cli", "stagent.__main__", "stagent.bootstrap", "stagent.hooks")
+QUOTES = dict.fromkeys(b"'\"\\")
+SHELL = {**QUOTES, **dict.fromkeys(b"()[]{},`", " "), **dict.fromkeys(b";|&", "\n"), **dict.fromkeys(b"<>", " >")}
 
 
 class _Context:
     strict = False
-    object_hook = object_pairs_hook = None
-    parse_float = float
+    object_hook = object_pairs_hook = array_hook = None
+    parse_float = parse_constant = float
     parse_int = int
-    parse_constant = float
-    memo: dict = {}
 
 
-def load(text):
-    """Decode a JSON text; raises ValueError or StopIteration for anything else."""
-    try:
-        from _json import make_scanner
-    except ImportError:
-        import json
-
-        return json.loads(text, strict=False)
-    value, end = make_scanner(_Context)(text, _skip(text, 0))
-    if _skip(text, end) != len(text):
+def load(text: str) -> Any:
+    """Decode a JSON text; raises ValueError, StopIteration or RecursionError for anything else."""
+    scanner: Any = _json.make_scanner
+    text = text.strip(" \t\r\n")
+    value, end = scanner(_Context)(text, 0)
+    if end != len(text):
         raise ValueError("more than one value")
     return value
 
 
-def _skip(text, at):
-    while at < len(text) and text[at] in " \t\r\n":
-        at += 1
-    return at
-
-
-def dump(value):
+def dump(value: object) -> str:
     """Encode what the hook itself makes: texts, numbers, booleans, None, lists, dicts."""
     if value is None or value is True or value is False:
-        return {None: "null", True: "true", False: "false"}[value]
-    if isinstance(value, int):
-        return str(value)
-    if isinstance(value, str):
-        return _quote(value)
+        return "null" if value is None else "true" if value else "false"
     if isinstance(value, dict):
-        return "{" + ",".join(_quote(str(key)) + ":" + dump(item) for key, item in value.items()) + "}"
-    return "[" + ",".join(dump(item) for item in value) + "]"
+        return "{" + ",".join(dump(str(key)) + ":" + dump(item) for key, item in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ",".join(dump(item) for item in value) + "]"
+    return str(value) if isinstance(value, int) else _json.encode_basestring_ascii(str(value))
 
 
-def _quote(text):
+def drain(descriptor: int, limit: int) -> bytes | None:
+    """Read to the end; None when more than `limit` bytes come. Raises OSError."""
+    parts, size = [b""], 0
+    while size <= limit:
+        parts.append(posix.read(descriptor, 1 << 20))
+        size += len(parts[-1])
+        if not parts[-1]:
+            return b"".join(parts)
+    return None
+
+
+def read(path: str, limit: int = LARGE, flags: int = 0) -> bytes | None:
+    """Return a regular file's bytes, `limit` and one more at most; None without one."""
     try:
-        from _json import encode_basestring_ascii
-    except ImportError:
-        from json.encoder import encode_basestring_ascii
-    return encode_basestring_ascii(text)
-
-
-# -- files -----------------------------------------------------------------------------------------------------------
-
-
-def read(path, limit=1 << 22):
-    """Return a file's bytes, or None when there is no such regular file within the limit."""
-    try:
-        descriptor = posix.open(path, posix.O_RDONLY | posix.O_NONBLOCK | posix.O_CLOEXEC)
+        descriptor = posix.open(path, posix.O_RDONLY | posix.O_NONBLOCK | posix.O_CLOEXEC | flags)
     except OSError:
         return None
     try:
-        if posix.fstat(descriptor).st_mode & 0o170000 != 0o100000:
-            return None
-        data = b""
-        while len(data) <= limit:
-            part = posix.read(descriptor, 1 << 20)
-            if not part:
-                return data
-            data += part
-        return None
-    except OSError:
-        return None
+        regular = posix.fstat(descriptor).st_mode & 0o170000 == 0o100000
+        data = drain(descriptor, limit) if regular else None
+        return b"\0" * (limit + 1) if regular and data is None else data
     finally:
         posix.close(descriptor)
 
 
-def write(path, data, mode=0o600):
-    """Write a file whole or not at all."""
-    fresh = path + "." + str(posix.getpid()) + ".new"
-    descriptor = posix.open(fresh, posix.O_WRONLY | posix.O_CREAT | posix.O_TRUNC | posix.O_CLOEXEC, mode)
+def small(path: str) -> str:
+    """Return a small text of ours; empty without one."""
+    return (read(path, LIMIT) or b"").decode("utf-8", "replace").strip()
+
+
+def put(descriptor: int, data: bytes) -> None:
+    """Write all of it. Raises OSError."""
+    while data:
+        data = data[posix.write(descriptor, data) :]
+
+
+def write(path: str, data: bytes) -> None:
+    """Write a file whole or not at all, for its owner alone. Raises OSError."""
+    fresh = f"{path}.{posix.getpid()}.new"
+    descriptor = posix.open(fresh, posix.O_WRONLY | posix.O_CREAT | posix.O_TRUNC | posix.O_CLOEXEC, 0o600)
     try:
-        posix.write(descriptor, data)
+        put(descriptor, data)
+        posix.rename(fresh, path)
     finally:
         posix.close(descriptor)
-    posix.rename(fresh, path)
 
 
-def safe(name):
-    """Say whether an id may be part of a file name."""
-    return (
-        isinstance(name, str)
-        and 0 < len(name) <= 128
-        and name[0] != "."
-        and all(letter.isascii() and (letter.isalnum() or letter in "._-") for letter in name)
-    )
+def pend(home: str, name: str, data: bytes) -> None:
+    """Keep something in the data home that no line of the spool can carry. Raises OSError."""
+    for folder in (home, home + "/pending"):
+        try:
+            posix.mkdir(folder, 0o700)
+        except FileExistsError:
+            continue
+    write(f"{home}/pending/{name}", data)
 
 
-def environment(name):
+def safe(name: object) -> bool:
+    """Say whether an id may be part of a file name; the engine accepts the same session ids."""
+    if not isinstance(name, str) or not 0 < len(name) <= 128:
+        return False
+    return name[0] in LETTERS and all(letter in LETTERS or letter in "._-" for letter in name)
+
+
+def environment(name: str) -> str:
     """Return a variable of the environment as text, empty when it is not set."""
     return posix.environ.get(name.encode(), b"").decode("utf-8", "replace")
 
 
-# -- the artifact ----------------------------------------------------------------------------------------------------
+def process() -> int | None:
+    """Return the process id of the session, as its own program tells it."""
+    pid = environment("CLAUDE_PID")
+    return int(pid) if pid.isascii() and pid.isdigit() and len(pid) < 10 else None
 
 
-def front(data):
-    """Read front matter as the engine does; return (fields, "") or (None, why). Same grammar, same cases, two codes."""
+def alive(pid: int | None) -> bool:
+    """Say whether a process with this id runs; an unknown one may."""
+    try:
+        return pid is None or posix.kill(pid, 0) is None
+    except OSError as error:
+        return not isinstance(error, ProcessLookupError)
+
+
+def millis() -> int:
+    """Return the time in unix milliseconds."""
+    return time.time_ns() // 1_000_000
+
+
+def front(data: bytes) -> tuple[dict[str, str] | None, str]:
+    """Read front matter as the engine does; return (fields, "") or (None, why). One grammar, one table of cases."""
     start = 3 if data.startswith(b"\xef\xbb\xbf") else 0
     at, line = _line(data, start)
     if line != b"---":
         return None, "line 1: the file does not begin with a line ---"
-    fields, number = {}, 1
-    while True:
-        if at >= len(data) or at - start > 65536:
-            return None, "line %d: the block is not closed by a line ---" % number
+    fields: dict[str, str] = {}
+    number = 1
+    while at < len(data) and at - start <= BLOCK_LIMIT:
         number += 1
         at, line = _line(data, at)
         if line == b"---":
             return fields, ""
         problem = _field(line, fields)
         if problem:
-            return None, "line %d: %s" % (number, problem)
+            return None, f"line {number}: {problem}"
+    return None, f"line {number}: the block is not closed by a line ---"
 
 
-def _line(data, start):
+def _line(data: bytes, start: int) -> tuple[int, bytes]:
     end = data.find(b"\n", start)
-    if end < 0:
-        return len(data), data[start:].rstrip(b"\r")
-    line = data[start:end]
-    return end + 1, line[:-1] if line.endswith(b"\r") else line
+    stop, after = (len(data), len(data)) if end < 0 else (end, end + 1)
+    return after, data[start:stop].removesuffix(b"\r")
 
 
-def _field(line, fields):
+def _field(line: bytes, fields: dict[str, str]) -> str:
     try:
         text = line.decode("utf-8")
     except UnicodeDecodeError:
         return "the line is not UTF-8"
-    stripped = text.strip(" \t")
-    if not stripped or stripped.startswith("#"):
+    if not text.strip(" \t") or text.strip(" \t").startswith("#"):
         return ""
     key, colon, value = text.partition(":")
-    key = key.rstrip(" \t")
-    if not colon or not key or not key.isascii() or not key.replace("-", "_").isidentifier() or key[0] == "-":
+    key, value = key.rstrip(" \t"), value.strip(" \t")
+    if not colon or not key.isascii() or not key.replace("-", "_").isidentifier() or key[0] == "-":
         return "the line is not of the form key: value"
-    value = value.strip(" \t")
     if key in fields:
-        return "the key %s stands twice" % key
-    if len(value) >= 2 and value[0] == value[-1] and value[0] in "\"'":
-        value = value[1:-1]
-    fields[key] = value
+        return f"the key {key} stands twice"
+    quoted = len(value) >= 2 and value[0] == value[-1] and value[0] in "\"'"
+    fields[key] = value[1:-1] if quoted else value
     return ""
 
 
-def mark(path):
-    """Return what tells one state of the artifact from another, or None without one."""
+def mark(path: str) -> Json | None:
+    """Return what tells one state of a file from another, or None without one."""
     try:
-        status = posix.stat(path)
+        status = posix.lstat(path)
     except OSError:
         return None
     return {"size": status.st_size, "mtime_ns": status.st_mtime_ns, "ino": status.st_ino}
 
 
-def judge(live):
+def judge(live: Json) -> tuple[str | None, str, str]:
     """Return (result, "", "") for a finished artifact of this stage and epoch, else (None, code, why)."""
     path, epoch = live["artifact"]["path"], live["epoch"]
-    data = read(path, 64 << 20)
+    data = read(path, flags=posix.O_NOFOLLOW)
     if data is None:
-        return None, "artifact.missing", "there is no artifact at " + path
-    fields, problem = front(data)
+        return None, "artifact.missing", f"there is no artifact at {path}"
+    fields, problem = front(data) if len(data) <= LARGE else (None, "the file is larger than 64 MiB")
     if fields is None:
-        return None, "artifact.front_matter", "%s: %s" % (path, problem)
-    stated = fields.get("epoch", "")
+        return None, "artifact.front_matter", f"{path}: {problem}"
+    stated, result = fields.get("epoch", ""), fields.get("result", "")
     if not (stated.isascii() and stated.isdigit() and len(stated) <= 9):
-        return None, "artifact.no_epoch", path + " states no epoch"
+        return None, "artifact.no_epoch", f"{path} states no epoch"
     if int(stated) != epoch:
-        return None, "artifact.epoch", "epoch mismatch: %s states %d" % (path, int(stated))
-    result = fields.get("result", "")
+        return None, "artifact.epoch", f"epoch mismatch: {path} states {int(stated)}"
     if result in ("", "pending"):
-        return None, "artifact.pending", path + " has no result yet"
+        return None, "artifact.pending", f"{path} has no result yet"
     if result not in live["results"]:
-        return None, "artifact.result", '%s has the unknown result "%s"' % (path, result)
+        return None, "artifact.result", f'{path} has the unknown result "{result}"'
     return result, "", ""
 
 
-# -- answers ---------------------------------------------------------------------------------------------------------
+class Command:
+    """A shell's command line, as far as it can be read without running it."""
+
+    def __init__(self, text: str, launcher: str) -> None:
+        self.text = text
+        self.launcher = launcher
+        self.names = ("stagent", "stagent-cc", launcher.lower().rpartition("/")[2])
+
+    def plain(self, verbs: tuple[str, ...]) -> str:
+        """Return the verb of one plain call of the launcher, and nothing else; else an empty text."""
+        words = self.text.strip(" \n").split(" ")
+        plain = all(letter in LETTERS or letter in "./_:=,@%+-" for word in words for letter in word)
+        called = plain and len(words) > 1 and words[0] in (self.launcher, "stagent") and words[1] in verbs
+        return words[1] if called else ""
+
+    def forbidden(self, verbs: frozenset[str]) -> str:
+        """Return what is called that only a person or the engine may call, or an empty text.
+
+        A word counts wherever it stands, also in quotes and here-documents: a shell has too many ways to run a text.
+        What hides both the program and the verb is not seen here; the program itself asks for a terminal.
+        """
+        text = bare = self.text.lower().replace("\\\n", "").replace("&>", ">").replace(">&", ">")
+        # Expansions may stand for nothing in the middle of a word: the line is read with and without them.
+        for opening, closing in (("${", "}"), ("$(", ")"), ("`", "`"), ("$@", ""), ("$*", "")):
+            while opening in bare:
+                before, _, after = bare.partition(opening)
+                bare = before + (after.partition(closing)[2] if closing else after)
+        for shape in {text, bare}:
+            lines = [line.split() for line in shape.translate(SHELL).split("\n")]
+            words = {word.rpartition("=")[2] for line in lines for word in line}
+            for line in lines:
+                for index, word in enumerate(line):
+                    found = self._program(word) and self._verdict(word, line[index + 1 :], words, verbs)
+                    if found:
+                        return found
+        return ""
+
+    def _program(self, word: str) -> bool:
+        base = word.rpartition("=")[2].rpartition("/")[2].strip("$@")
+        start = base.partition("*")[0].partition("?")[0]
+        pattern = 1 < len(start) < len(base) and any(name.startswith(start) for name in self.names)
+        module = base.startswith(MODULES) or "stagent/hooks/hook.py" in word
+        return base in self.names or pattern or module or (word.startswith("-") and base.endswith("mstagent"))
+
+    def _verdict(self, word: str, rest: list[str], words: set[str], verbs: frozenset[str]) -> str:
+        verb, before = "", ""
+        for item, after in zip(rest, [*rest[1:], ""], strict=True):
+            # Options and redirections may stand before the verb.
+            if item[0] not in "->" and before != ">" and not (item.isdigit() and after.startswith(">")):
+                verb = item
+                break
+            before = item.strip(">") or ">"
+        if verb in verbs or "stagent.hooks" in word or "stagent/hooks" in word:
+            return verb if verb in verbs else "hook"
+        for option in OPTIONS:
+            if option.split(" ")[0] == verb and option.split(" ")[1] in rest:
+                return option
+        indirect = "=" in word or word.startswith(MODULES) or not INDIRECT.isdisjoint(words)
+        hidden = "with a verb that is not written out" if any(letter in verb for letter in "$*?") else ""
+        return hidden or (min(verbs & words, default="") if indirect else "")
+
+    def reaches(self, folder: str, cwd: str) -> bool:
+        """Say whether the line names a folder or something in it."""
+        text, user = self.text.replace("\\\n", "").translate(QUOTES), environment("HOME").rstrip("/")
+        for spelt in ("${HOME}/", "$HOME/", "~/"):
+            text = text.replace(spelt, user + "/")
+        words = text.translate(dict.fromkeys(b"()[]{},`;|&<>=:\n\t", " ")).split(" ")
+        for word in [word if word.startswith("/") else f"{cwd}/{word}" for word in words if "/" in word]:
+            if within(normal(word).lower(), folder.lower()):
+                return True
+        return folder + "/" in text or "$STAGENT_HOME" in text or "${STAGENT_HOME" in text
 
 
-def say(event, text):
+def normal(path: str) -> str:
+    """Take `.` and `..` out of an absolute path, without looking at the disk."""
+    parts: list[str] = []
+    for part in path.split("/"):
+        parts = parts[:-1] if part == ".." else [*parts, part] if part not in ("", ".") else parts
+    return "/" + "/".join(parts)
+
+
+def within(path: str, folder: str) -> bool:
+    """Say whether a path lies in a folder, or is it, by its name."""
+    return path == folder or path.startswith(folder + "/")
+
+
+def inside(path: str, folder: str) -> bool:
+    """Say whether a real path lies in a folder, or is it, under whatever name (a file system may ignore case)."""
+    import os.path as paths
+
+    there = paths.exists(folder) and not within(path, folder)
+    while there and path and not (paths.exists(path) and paths.samefile(path, folder)):
+        path = path.rpartition("/")[0]
+    return bool(path) if there else within(path, folder)
+
+
+def say(event: str, text: str) -> Json:
     """Give the model context."""
     return {"hookSpecificOutput": {"hookEventName": event, "additionalContext": text}}
 
 
-def permit(decision, reason):
+def permit(decision: str, reason: str) -> Json:
     """Decide a tool call."""
-    return {
-        "hookSpecificOutput": {
-            "hookEventName": "PreToolUse",
-            "permissionDecision": decision,
-            "permissionDecisionReason": reason,
-        }
-    }
+    answer = {"permissionDecision": decision, "permissionDecisionReason": "Stagent: " + reason}
+    return {"hookSpecificOutput": {"hookEventName": "PreToolUse", **answer}}
 
 
-def fill(text, **values):
-    """Put values into one of the live file's texts."""
-    for key, value in values.items():
-        text = text.replace("{" + key + "}", str(value))
-    return text
+def tell(text: str) -> Json:
+    """Say something to the person."""
+    return {"systemMessage": "Stagent: " + text}
 
 
 class Hook:
-    """One event of a session that has a run."""
+    """One event of a session that has a run; `previous` is the session id this one replaced just now."""
 
-    def __init__(self, home, event, live):
-        self.home = home
-        self.event = event
-        self.name = event["hook_event_name"]
-        self.live = live
-        self.session = event["session_id"]
-        self.agent = event.get("agent_id") or None
-        self.line = None
+    def __init__(self, home: str, event: Json, live: Json, previous: str = "") -> None:
+        self.home, self.event, self.live, self.previous = home, event, live, previous
+        self.name: str = event["hook_event_name"]
+        self.session: str = event["session_id"]
+        self.agent = str(event["agent_id"])[:200] if event.get("agent_id") else None
+        given = event.get("tool_input")
+        self.given: Json = given if isinstance(given, dict) else {}
+        self.tool, self.call = self.text("tool_name"), self.text("tool_use_id")[:200]
+        self.texts: dict[str, str] = live["texts"]
+        self.line: tuple[str, Json] | None = None
         self.durable = False
 
-    def note(self, kind, durable=False, **data):
+    def text(self, key: str) -> str:
+        """Return a field of the event as text; empty for anything else."""
+        value = self.event.get(key)
+        return value if isinstance(value, str) else ""
+
+    def beside(self, suffix: str) -> str:
+        """Return the path of a companion of the session's live file."""
+        return f"{self.home}/live/{self.session}{suffix}"
+
+    def note(self, kind: str, durable: bool = False, **data: object) -> None:
         """Ask for one spool line about this event."""
-        self.line = (kind, data)
-        self.durable = durable
+        self.line, self.durable = (kind, data), durable
 
-    # -- session ----------------------------------------------------------------------------------------------------
+    def owner(self) -> bool:
+        """Say whether this event comes from the process that holds the run."""
+        return self.live["pid"] is None or process() == self.live["pid"]
 
-    def session_start(self):
+    def waiting(self, reason: str, over: tuple[str, ...] | None = None) -> None:
+        """Keep what the session waits for; only a change is written, with `over` only in place of one of these."""
+        known = small(self.beside(".waiting"))
+        if known != reason and self.owner() and (over is None or known in over):
+            write(self.beside(".waiting"), reason.encode("utf-8", "replace"))
+
+    def session_start(self) -> Json:
         """Tell the session where its run stands; a session id that replaced another takes the run with it."""
-        source = self.event.get("source")
-        if source == "clear":
-            self.note("Rebound", durable=True, old=self.live["session"])
+        source = self.text("source")
+        if self.previous:
+            self.note("Rebound", durable=True, old=self.previous)
         elif source in ("startup", "resume"):
             self.note("SessionStart", source=source)
-        return say(self.name, self.live["texts"]["where"])
+        if not self.owner() and alive(self.live["pid"]):
+            return tell("another process drives the run of this session; this one does not.")
+        return say(self.name, self.texts["where"])
 
-    def session_end(self):
+    def session_end(self) -> None:
         """End the lease, unless the same process goes on under another id."""
-        if self.event.get("reason") != "clear" and self.owner():
-            self.note("SessionEnd", durable=True, reason=str(self.event.get("reason")))
+        if self.text("reason") != "clear" and self.owner():
+            self.note("SessionEnd", durable=True, reason=self.text("reason")[:100])
 
-    def owner(self):
-        """Say whether this event comes from the process that holds the run."""
-        return self.live["pid"] is None or environment("CLAUDE_PID") == str(self.live["pid"])
+    def waits(self) -> None:
+        """Keep why the session waits, from the documented fields; something more exact that is known stays."""
+        if self.name == "UserPromptSubmit":
+            # The end of a background task comes as a prompt, and is nobody's answer.
+            if not self.text("prompt").startswith("<task-notification>"):
+                self.waiting("")
+        elif self.name == "StopFailure":
+            self.waiting("error: " + self.text("error")[:200])
+        elif self.name == "PermissionRequest" or self.text("notification_type") == "permission_prompt":
+            self.waiting("permission", over=("", "idle"))
+        elif self.text("notification_type") == "idle_prompt":
+            self.waiting("idle", over=("",))
 
-    def waiting(self, reason):
-        """Keep what the session waits for, for `status`; only a change is written."""
-        path = self.home + "/live/" + self.session + ".waiting"
-        known = read(path, LIMIT)
-        if (known or b"").decode("utf-8", "replace") != reason:
-            if reason:
-                write(path, reason.encode())
-            else:
-                posix.unlink(path)
-
-    def prompt(self):
-        """Somebody answers: nothing is waited for any more."""
-        self.waiting("")
-
-    def notification(self):
-        """Note why the session waits, from the documented type."""
-        kind = self.event.get("notification_type")
-        self.waiting({"permission_prompt": "permission", "idle_prompt": "idle"}.get(kind, "notification"))
-
-    def permission(self):
-        """A permission dialog is open."""
-        self.waiting("permission")
-
-    def failed(self):
-        """The turn ended with an error of the agent or its service."""
-        self.waiting("error: " + str(self.event.get("error"))[:200])
-
-    def compacted(self):
-        """After a compaction the model may have lost the thread; SessionStart `compact` tells it."""
-        return
-
-    # -- people -----------------------------------------------------------------------------------------------------
-
-    def expansion(self):
+    def expansion(self) -> None:
         """Keep a command's arguments; an approval typed by a person is a decision."""
         keep_arguments(self.home, self.event)
-        name = self.event.get("command_name")
-        verb = str(name).partition(":")[2]
-        if name in ("stagent:approve", "stagent:reject") and self.live["gate"]:
-            self.decide(verb, str(self.event.get("command_args") or ""), "command")
-        elif name in ("stagent:interrupt", "stagent:cancel"):
-            self.decide(verb, str(self.event.get("command_args") or ""), "command")
+        space, _, verb = self.text("command_name").partition(":")
+        gate = verb in ("approve", "reject") and self.live["gate"]
+        if space == "stagent" and (gate or verb in ("interrupt", "cancel")):
+            self.decide(verb, self.text("command_args"), via="command")
 
-    def decide(self, decision, text, via, choice=""):
+    def decide(self, decision: str, text: str, **how: str) -> None:
         """Note a decision with everything that proves, or does not prove, that a person made it."""
         reference, gate = "", self.live["gate"] or {}
-        if len(text) > 1000:
-            reference = self.session + "." + str(self.event.get("prompt_id") or self.event.get("tool_use_id")) + ".text"
-            write(self.home + "/pending/" + reference, text.encode("utf-8", "surrogatepass"))
-            text = ""
-        self.note(
-            "Decision",
-            durable=True,
-            decision=decision,
-            text=text,
-            reference=reference,
-            via=via,
-            source=str(self.event.get("command_source") or ""),
-            prompt=str(self.event.get("prompt_id") or ""),
-            attended=environment("CLAUDE_CODE_SESSION_ATTENDED"),
-            parent=posix.getppid(),
-            epoch=self.live["epoch"],
-            anchor=self.live.get("head") or "",
-            choice=choice,
-            body=gate.get("body") or "",
-            tree=gate.get("tree") or "",
-        )
+        if len(dump(text)) > 1000:
+            reference = f"{self.session}.{millis()}.{posix.getpid()}.text"
+            pend(self.home, reference, text.encode("utf-8", "surrogatepass"))
+        claim = {"decision": decision, "text": "" if reference else text, "reference": reference, **how}
+        claim["source"] = self.text("command_source")[:100]
+        claim["prompt"] = self.text("prompt_id")[:200]
+        claim["attended"] = environment("CLAUDE_CODE_SESSION_ATTENDED")[:10]
+        shown = {"body": gate.get("body") or "", "tree": gate.get("tree") or "", "anchor": self.live.get("head") or ""}
+        self.note("Decision", durable=True, **claim, **shown, parent=posix.getppid(), epoch=self.live["epoch"])
 
-    def picker(self, before):
-        """Before: the picker is open. After: an answer equal to a label decides, anything else is feedback."""
-        if before:
-            self.waiting("picker")
-            return
-        self.waiting("")
-        gate, given = self.live["gate"], self.event.get("tool_input")
-        if not gate or self.agent or not isinstance(given, dict):
-            return
-        questions, answers = given.get("questions"), given.get("answers")
-        if not isinstance(questions, list) or len(questions) != 1 or not isinstance(answers, dict):
-            return
-        asked = questions[0]
-        if not isinstance(asked, dict) or asked.get("question") != gate["question"]:
-            return
-        shown = [
-            {"label": option.get("label"), "description": option.get("description")}
-            for option in asked.get("options") or []
-            if isinstance(option, dict)
-        ]
-        if (
-            asked.get("header") != gate["header"]
-            or shown != [plain_option(option) for option in gate["options"]]
-            or asked.get("multiSelect")
-        ):
+    def picker(self) -> None:
+        """An answer equal to a label of exactly our one question decides; any other answer to it is feedback."""
+        gate, answers = self.live["gate"], self.given.get("answers")
+        if not gate or self.agent or not isinstance(answers, dict) or not same_question(self.given, gate):
             return
         answer = answers.get(gate["question"])
         for option in gate["options"]:
             if answer == option["label"]:
-                self.decide(option["decision"], "", "picker", option["label"])
+                self.decide(option["decision"], "", via="picker", choice=option["label"])
                 return
-        if isinstance(answer, str) and answer.strip():
-            self.decide("feedback", answer, "picker")
+        if isinstance(answer, str) and answer.strip() and gate["options"][0]["decision"] != "answer":
+            self.decide("feedback", answer, via="picker")
 
-    # -- tools ------------------------------------------------------------------------------------------------------
-
-    def before_tool(self):
+    def before_tool(self) -> Json | None:
         """Guard the run's files and commands, the sub-agent, and the two calls that need no asking."""
-        if self.live["status"] != "running":
-            return None
-        tool, given = self.event.get("tool_name"), self.event.get("tool_input")
-        given = given if isinstance(given, dict) else {}
-        if tool in WRITERS:
-            return self.write_tool(given.get(WRITERS[tool]))
-        if tool == "Bash":
-            return self.shell(given.get("command"))
-        if tool in ("Agent", "Task"):
-            return self.launch(given)
-        if tool == "AskUserQuestion":
-            self.picker(before=True)
+        if self.tool in WRITERS:
+            return self.write_tool(self.given.get(WRITERS[self.tool]))
+        if self.tool == "Bash":
+            return self.shell(self.given.get("command"))
+        if self.tool in ("Agent", "Task"):
+            return self.launch()
+        if self.tool == "AskUserQuestion":
+            if "answers" in self.given:
+                return permit("deny", "a question carries no answers; the person gives them.")
+            self.waiting("picker")
         return None
 
-    def after_tool(self):
+    def after_tool(self) -> None:
         """Note what the engine must know about a finished tool call."""
-        tool, given = self.event.get("tool_name"), self.event.get("tool_input")
-        given = given if isinstance(given, dict) else {}
-        if tool == "AskUserQuestion":
-            self.picker(before=False)
-        elif tool in WRITERS and self.agent and self.resolve(given.get(WRITERS[tool])) == self.artifact():
-            self.note("ArtifactWrite")
-        elif tool in ("Agent", "Task") and self.name == "PostToolUseFailure" and given.get("subagent_type") == AGENT:
-            self.note("LaunchFailed", call=str(self.event.get("tool_use_id")))
+        done = self.name == "PostToolUse"
+        self.waiting("", over=("permission", "idle", "picker"))
+        if self.tool == "AskUserQuestion" and done:
+            self.picker()
+        elif self.tool in WRITERS and self.agent and done and self.live["execution"] == "inline":
+            own = self.artifact()
+            if any(place == own for place, _ in self.places(self.given.get(WRITERS[self.tool]))):
+                self.note("ArtifactWrite", durable=True, artifact=mark(own), epoch=self.live["epoch"])
+        elif self.tool in ("Agent", "Task") and not done and self.given.get("subagent_type") == AGENT:
+            self.about_agent("LaunchFailed", call=self.call)
 
-    def artifact(self):
-        """The real path of the current stage's artifact."""
-        return self.resolve(self.live["artifact"]["path"])
+    def places(self, path: object) -> list[tuple[str, str]]:
+        """Return each reading of a tool's path: where it lies, its folder resolved, and where it leads in the end.
 
-    def resolve(self, path):
-        """Return the real path a tool would write, as far as it exists."""
-        if not isinstance(path, str) or not path or "\0" in path:
-            return ""
-        import os.path
+        Raises ValueError for what is no path.
+        """
+        import os.path as paths
 
-        if path.startswith("~"):
-            path = os.path.expanduser(path)
-        return os.path.realpath(os.path.join(str(self.event.get("cwd") or "/"), path))
+        if not isinstance(path, str) or not path:
+            return []
+        joined = path if path.startswith("/") else f"{self.text('cwd')}/{path}"
+        found = []
+        for reading in [joined, paths.expanduser(path)] if path.startswith("~") else [joined]:
+            folder, name = paths.split(reading.rstrip("/") or "/")
+            found.append((normal(paths.realpath(folder) + "/" + name), paths.realpath(reading)))
+        return found
 
-    def write_tool(self, path):
+    def artifact(self) -> str:
+        """Where the current stage's artifact lies, its folder resolved."""
+        return self.places(self.live["artifact"]["path"])[0][0]
+
+    def write_tool(self, path: object) -> Json | None:
         """Allow the stage's own artifact; deny what only the engine or another stage may write."""
-        live, real = self.live, self.resolve(path)
-        if not real:
-            return None
-        import os.path
+        import os.path as paths
 
-        if real == self.artifact():
-            if live["kind"] not in ("agent", "review"):
-                return permit("deny", "Stagent: the engine writes this artifact itself.")
-            if live["execution"] == "subagent" and not self.agent:
-                return permit("deny", "Stagent: " + live["texts"]["subagent_writes"])
-            if live["execution"] == "inline" and self.agent:
-                return permit("deny", "Stagent: a sub-agent does not write the artifact of an inline stage.")
-            return permit("allow", "Stagent: the artifact of stage %s" % live["stage"])
-        if within(real, os.path.realpath(self.home)):
-            return permit("deny", "Stagent: the data home belongs to the engine.")
-        runs = os.path.realpath(live["project"] + "/.stagent")
-        if within(real, runs):
-            report = os.path.realpath(live["run_dir"]) + "/"
-            ends = [report + name + "-report.md" for name in live["ends"]]
-            if real in ends and not self.agent:
-                return permit("allow", "Stagent: the report of the run")
-            return permit("deny", "Stagent: in .stagent this stage writes only " + live["artifact"]["path"])
-        if live["writes"] == "artifact" and within(real, os.path.realpath(live["project"])):
-            return permit("deny", "Stagent: stage %s may write nothing but its artifact." % live["stage"])
-        return None
+        try:
+            places = self.places(path)
+        except ValueError:
+            return permit("deny", "this path names no file.")
+        live, own = self.live, self.artifact()
+        for place, real in places:
+            reason = self.protected(place, real, own)
+            if reason:
+                return permit("deny", reason)
+        declared = paths.realpath(live["project"]) + str(live["artifact"]["path"]).removeprefix(live["project"])
+        plain = [own] == [place for place, _ in places] and own == declared and str(path).startswith("/")
+        # A file with a second name is somebody else's file as well.
+        plain = plain and self.owner() and not (paths.exists(own) and posix.stat(own).st_nlink > 1)
+        return permit("allow", f"the artifact of stage {live['stage']}") if plain else None
 
-    def shell(self, command):
+    def protected(self, place: str, real: str, own: str) -> str:
+        """Say why a file is not to be written, or return an empty text."""
+        import os.path as paths
+
+        live = self.live
+        running, project = live["status"] == "running", paths.realpath(live["project"])
+        if inside(real, paths.realpath(self.home)):
+            return "the data home belongs to the engine."
+        if place == own:
+            return self.not_the_author() if real == own else "the artifact's place is taken by a link; remove it."
+        if inside(real, paths.realpath(project + "/.stagent")):
+            reports = [own.rpartition("/")[0] + f"/{name}-report.md" for name in live["ends"]]
+            report = real in reports and real == place and not self.agent and running
+            return "" if report else f"in .stagent this stage writes only {live['artifact']['path']}"
+        kept = live["writes"] == "artifact" and running and inside(real, project)
+        return f"stage {live['stage']} may write nothing but its artifact." if kept else ""
+
+    def not_the_author(self) -> str:
+        """Say why this is not the one who writes the stage's artifact, or return an empty text."""
+        live = self.live
+        if live["status"] != "running":
+            return f"the run is {live['status']}; its artifact waits until it goes on."
+        if live["kind"] not in ("agent", "review"):
+            return "the engine writes this artifact itself."
+        if live["execution"] == "inline":
+            return "a sub-agent does not write the artifact of an inline stage." if self.agent else ""
+        return "" if self.agent and self.text("agent_type") == AGENT else self.texts["subagent_writes"]
+
+    def shell(self, command: object) -> Json | None:
         """Allow one plain call of the launcher; deny what only a person or the engine may do."""
         if not isinstance(command, str):
             return None
-        if plain_call(command, self.live["launcher"], PLAIN):
-            if self.agent and command.split()[1] not in ("context", "bootstrap", "status", "tick"):
-                return permit("deny", "Stagent: a sub-agent does not move the run. Finish the artifact and end.")
-            return permit("allow", "Stagent: a plain call")
-        forbidden = person_call(command)
-        if forbidden:
-            return permit("deny", "Stagent: only a person calls stagent %s, in a terminal." % forbidden)
-        if self.home in command:
-            return permit("deny", "Stagent: the data home belongs to the engine.")
-        return None
+        line = Command(command, self.live["launcher"])
+        if line.plain(PLAIN_AGENT if self.agent else PLAIN) and self.given.keys() <= PLAIN_KEYS:
+            return permit("allow", "a plain call") if self.owner() else None
+        found = line.forbidden(AGENT_NEVER if self.agent else PERSONS)
+        if found in AGENT_NEVER - PERSONS:
+            return permit("deny", "a sub-agent does not move the run. Finish the artifact and end.")
+        if found:
+            return permit("deny", f"only a person calls stagent {found}, in a terminal of their own.")
+        named = line.reaches(self.home, self.text("cwd"))
+        return permit("deny", "the data home belongs to the engine.") if named else None
 
-    def launch(self, given):
+    def about_agent(self, kind: str, durable: bool = False, **data: object) -> None:
+        """Note something about the stage's sub-agent, with the lease and epoch it belongs to."""
+        self.note(kind, durable, lease=self.live["lease"], epoch=self.live["epoch"], **data)
+
+    def delegated(self) -> bool:
+        """Say whether the stage is worked by the sub-agent."""
+        return self.live["execution"] == "subagent" and self.live["kind"] in ("agent", "review")
+
+    def launch(self) -> Json | None:
         """Guard the stage's sub-agent: none in an inline stage, one at a time in a sub-agent stage."""
-        live = self.live
-        ours = given.get("subagent_type") == AGENT
-        if live["status"] != "running" or self.agent:
+        if self.given.get("subagent_type") != AGENT or self.live["status"] != "running":
             return None
-        if live["execution"] != "subagent" or live["kind"] not in ("agent", "review"):
-            return permit("deny", "Stagent: " + live["texts"]["inline"]) if ours else None
-        if not ours:
-            return None
-        running, launched = self.ledger()
+        if self.agent or not self.delegated():
+            return permit("deny", "a sub-agent launches no sub-agent." if self.agent else self.texts["inline"])
+        running, granted = self.ledger()
+        if not running and not granted:
+            # Two calls of one message are asked about at the same time: the first line in the spool has it.
+            self.about_agent("Launch", call=self.call)
+            spool(self)
+            self.line = None
+            running, granted = self.ledger()
         if running:
-            return permit(
-                "deny", "Stagent: sub-agent %s works on stage %s already." % (", ".join(running), live["stage"])
-            )
-        if launched:
-            return permit("deny", "Stagent: a sub-agent for stage %s is being launched already." % live["stage"])
-        self.note("Launch", call=str(self.event.get("tool_use_id")))
-        return say("PreToolUse", live["texts"]["launch"])
+            return permit("deny", f"sub-agent {', '.join(running)} works on stage {self.live['stage']} already.")
+        if granted != self.call:
+            return permit("deny", f"a sub-agent for stage {self.live['stage']} is being launched already.")
+        return say("PreToolUse", self.texts["launch"])
 
-    def ledger(self):
-        """Return the running agents of this stage and epoch, and whether a launch was not yet seen to start."""
-        running = {item["agent"] for item in self.live["ledger"] if not item["ended"]}
-        over = {item["agent"] for item in self.live["ledger"] if item["ended"]}
-        launches = {}
-        for line in self.unfolded():
-            kind, agent, data = line.get("e"), line.get("a"), line.get("d") or {}
+    def ledger(self) -> tuple[dict[str, int], str]:
+        """Return the running agents of this stage and epoch with their start, and the launch not yet seen to start."""
+        known = self.live["ledger"]
+        running: dict[str, int] = {item["agent"]: item["started"] for item in known if not item["ended"]}
+        over = {item["agent"] for item in known if item["ended"]}
+        granted, since = "", 0
+        for kind, agent, call, at in self.unfolded():
             if kind == "SubagentStart":
-                running |= {agent} - over
-                launches.clear()
-            elif kind == "SubagentStop":
-                running.discard(agent)
-            elif kind == "Launch":
-                launches[data.get("call")] = line.get("t") or 0
-            elif kind == "LaunchFailed":
-                launches.pop(data.get("call"), None)
-        now = millis()
-        return sorted(running), any(now - at < LAUNCH_SECONDS * 1000 for at in launches.values())
+                granted = ""
+                running |= {agent: at} if agent not in over else {}
+            elif kind in ("SubagentStop", "SubagentGone"):
+                running.pop(agent, None)
+                over.add(agent)
+            elif kind == "Launch" and not running and (not granted or at - since > LAUNCH_MS):
+                granted, since = call, at
+            elif kind == "LaunchFailed" and call == granted:
+                granted = ""
+        return running, granted if millis() - since <= LAUNCH_MS else ""
 
-    def unfolded(self):
-        """Return the spool lines the engine has not folded yet, of this stage's time."""
+    def unfolded(self) -> list[tuple[str, str, str, int]]:
+        """Return the latest spool lines about sub-agents of this lease and epoch: kind, agent, call, time."""
         data = read(self.live["spool"]) or b""
-        lines = []
-        for raw in data[self.live["folded"] :].split(b"\n")[:-1]:
-            try:
-                lines.append(load(raw.decode("utf-8", "replace")))
-            except (ValueError, StopIteration):
+        found = []
+        for raw in data[max(0, self.live["folded"] - BLOCK_LIMIT) :].split(b"\n"):
+            if b'"Subagent' not in raw and b'"Launch' not in raw:
                 continue
-        return [line for line in lines if isinstance(line, dict)]
-
-    # -- sub-agents -------------------------------------------------------------------------------------------------
-
-    def agent_start(self):
-        """Only our own sub-agent enters the ledger."""
-        if self.event.get("agent_type") == AGENT and self.agent:
-            self.note("SubagentStart")
-            return say(self.name, self.live["texts"]["bootstrap"])
-        return None
-
-    def agent_stop(self):
-        """Note what the sub-agent left; insist once when it left nothing."""
-        if self.event.get("agent_type") != AGENT or not self.agent:
-            return None
-        result, _, why = judge(self.live)
-        if result is None and not self.event.get("stop_hook_active") and self.live["execution"] == "subagent":
-            reason = fill(self.live["texts"]["subagent_unfinished"], why=why)
-            return {"decision": "block", "reason": "Stagent: " + reason}
-        self.note("SubagentStop", durable=True, artifact=mark(self.live["artifact"]["path"]))
-        return None
-
-    # -- stop -------------------------------------------------------------------------------------------------------
-
-    def stop(self):
-        """Decide whether the turn may end; the table of the session's stop."""
-        live, texts = self.live, self.live["texts"]
-        if live["status"] != "running" or live["checking"]:
-            return None
-        if not self.owner():
-            return {"systemMessage": "Stagent: another process drives this run; this session does not."}
-        result, code, why = judge(live)
-        gate = live["gate"]
-        if code == "artifact.missing" and not self.begun():
-            return self.block("begin", texts["begin"])
-        if live["interruptible"] or live["kind"] == "human":
-            self.waiting("question")
-            return {"systemMessage": "Stagent: " + (self.done(result) if result else texts["paused"])}
-        if result and gate and gate["decided"] != "approve" and (not gate["for"] or result in gate["for"]):
-            self.waiting("gate")
-            return {"systemMessage": "Stagent: " + texts["gate"]}
-        if result:
-            return self.block("advance", self.done(result))
-        if code == "artifact.result":
-            return self.block(code, self.problem(why))
-        busy = self.busy()
-        if busy:
-            return {"systemMessage": "Stagent: waiting for " + ", ".join(busy)}
-        return self.block(code, self.problem(why) + "\n\n" + texts["how"])
-
-    def begun(self):
-        """Say whether the run's driver has looked at it since it began."""
-        if self.live["epoch"] > 1:
-            return True
-        noted = read(self.home + "/live/" + self.session + ".begun", LIMIT)
-        return noted is not None and noted.decode("utf-8", "replace") == self.live["run"]
-
-    def done(self, result):
-        """Say what follows from a finished artifact."""
-        return fill(self.live["texts"]["advance"], result=result, target=self.live["results"][result])
-
-    def problem(self, why):
-        """Say what is wrong with the artifact, in the engine's words."""
-        return fill(self.live["texts"]["problem"], why=why)
-
-    def busy(self):
-        """Return what excuses a stop: this run's agents of this stage, and its own waiting commands."""
-        tasks = self.event.get("background_tasks")
-        tasks = [task for task in tasks if isinstance(task, dict)] if isinstance(tasks, list) else []
-        alive = {str(task.get("id")) for task in tasks if task.get("type") != "shell"}
-        found = ["sub-agent " + agent[:12] for agent in self.ledger()[0] if agent in alive or not tasks]
-        for task in tasks:
-            command = task.get("command")
-            if task.get("type") == "shell" and isinstance(command, str):
-                if plain_call(command, self.live["launcher"], ("wait", "advance")):
-                    found.append("stagent " + command.split()[1])
+            try:
+                line = load(raw.decode("utf-8", "replace"))
+                given = line["d"]
+                if [line["p"], given["lease"], given["epoch"]] == [process(), self.live["lease"], self.live["epoch"]]:
+                    agent = str(given.get("agent") or line["a"])
+                    found.append((str(line["e"]), agent, str(given.get("call")), int(line["t"])))
+            except (ValueError, StopIteration, RecursionError, LookupError, TypeError, AttributeError):
+                continue
         return found
 
-    def block(self, code, reason):
+    def agent_start(self) -> Json | None:
+        """Only our own sub-agent enters the ledger."""
+        if self.text("agent_type") != AGENT or not self.agent or not self.delegated():
+            return None
+        self.about_agent("SubagentStart", durable=True)
+        return say(self.name, self.texts["bootstrap"])
+
+    def agent_stop(self) -> Json | None:
+        """Note what the sub-agent left; insist once when it left nothing."""
+        if self.text("agent_type") != AGENT or not self.agent:
+            return None
+        left = mark(self.live["artifact"]["path"])
+        result, _, why = judge(self.live)
+        insist = result is None and not self.event.get("stop_hook_active") and self.live["status"] == "running"
+        if insist and self.agent in self.ledger()[0]:
+            return {
+                "decision": "block",
+                "reason": "Stagent: " + self.texts["subagent_unfinished"].replace("{why}", why),
+            }
+        self.about_agent("SubagentStop", durable=True, artifact=left)
+        return None
+
+    def stop(self) -> Json | None:
+        """Decide whether the turn may end; the table of the session's stop."""
+        live, texts = self.live, self.texts
+        if live["status"] != "running" or (live["checking"] and alive(live["checker"])):
+            return None
+        if not self.owner():
+            return tell("another process drives this run; this session does not.")
+        result, code, why = judge(live)
+        if code == "artifact.missing" and not self.begun():
+            return self.block("begin", texts["begin"])
+        busy = self.busy()
+        if busy:
+            return tell("waiting for " + ", ".join(busy))
+        if live["kind"] == "command":
+            return self.block("command.pending", texts["command"])
+        if live["kind"] == "human":
+            decided = live["gate"] and live["gate"]["decided"] == "answer"
+            return self.block("advance", texts["chosen"]) if decided else self.pause("gate", texts["gate"])
+        if result:
+            return self.finished(result)
+        if live["interruptible"]:
+            return self.pause("question", texts["paused"])
+        problem = texts["problem"].replace("{why}", why)
+        return self.block(code, problem if code == "artifact.result" else problem + "\n\n" + texts["how"])
+
+    def finished(self, result: str) -> Json:
+        """A finished artifact: the run goes on, unless a person must decide first."""
+        live, gate, seen = self.live, self.live["gate"], mark(self.live["artifact"]["path"])
+        guarded = gate and gate["explicit"] and (not gate["for"] or result in gate["for"])
+        if guarded and seen and all(live["artifact"][key] == value for key, value in seen.items()):
+            if gate["decided"] in ("reject", "redo") and not live["interruptible"]:
+                return self.block("gate.rejected", self.texts["rejected"])
+            if gate["open"] and not gate["decided"]:
+                return self.pause("gate", self.texts["gate"])
+        onward = self.texts["advance"].replace("{result}", result).replace("{target}", live["results"][result])
+        return self.pause("question", onward) if live["interruptible"] else self.block("advance", onward)
+
+    def pause(self, reason: str, text: str) -> Json:
+        """Let the turn end, because the person is to act."""
+        self.waiting(reason)
+        return tell(text)
+
+    def begun(self) -> bool:
+        """Say whether the run's driver has looked at it since it began."""
+        return self.live["epoch"] > 1 or bool(self.live["ledger"]) or small(self.beside(".begun")) == self.live["run"]
+
+    def busy(self) -> list[str]:
+        """Return what excuses a stop: this run's agents of this stage, and its own waiting commands."""
+        tasks = self.event.get("background_tasks")
+        rows = [row for row in tasks if isinstance(row, dict)] if isinstance(tasks, list) else []
+        rows = [row for row in rows if row.get("status", "running") in ("running", "pending")]
+        agents = {str(row.get("id")) for row in rows if row.get("type") != "shell"}
+        found = []
+        for agent, since in self.ledger()[0].items() if self.delegated() else ():
+            if agent in agents or not isinstance(tasks, list):
+                clock = since // 1000 % 86400
+                at = f"{clock // 3600:02}:{clock // 60 % 60:02}:{clock % 60:02} UTC"
+                found.append(f"{AGENT} {agent[:12]}, started {at}")
+            else:
+                # It ended without a word, perhaps killed: without this nobody could be launched in its place.
+                self.about_agent("SubagentGone", agent=agent)
+        calls = [row["command"] for row in rows if row.get("type") == "shell" and isinstance(row.get("command"), str)]
+        verbs = [Command(call, self.live["launcher"]).plain(("wait", "advance")) for call in calls]
+        return found + [f"stagent {verb}" for verb in verbs if verb]
+
+    def block(self, code: str, reason: str) -> Json:
         """Insist, as often as the stage allows without progress; then let the turn go as stalled."""
-        live = self.live
-        path = self.home + "/live/" + self.session + ".stop"
-        here = [live["run"], live["stage"], live["epoch"], mark(live["artifact"]["path"])]
+        live, path = self.live, self.beside(".stop")
+        here = [live["run"], live["lease"], live["stage"], live["epoch"], mark(live["artifact"]["path"])]
         try:
-            known = load((read(path, LIMIT) or b"{}").decode("utf-8", "replace"))
-        except (ValueError, StopIteration):
-            known = {}
-        count = known.get("count", 0) + 1 if isinstance(known, dict) and known.get("here") == here else 1
-        write(path, dump({"here": here, "count": count}).encode())
+            known = load(small(path))
+        except (ValueError, StopIteration, RecursionError):
+            known = None
+        same = isinstance(known, dict) and known.get("here") == here and isinstance(known.get("count"), int)
+        count, stalled = (known["count"] + 1, known.get("stalled") is True) if same else (1, False)
         if count == 1:
-            command_line(live, self.session, "snapshot", wait=False)
-        if count >= live["stop"]["blocks"]:
-            write(path, b"{}")
-            if command_line(live, self.session, "unchanged", wait=True) == 0:
-                self.note("Stalled", durable=True, blocks=count, code=code)
-                return {"systemMessage": "Stagent: " + fill(live["texts"]["stalled"], count=count)}
-        if live["stop"]["message"]:
-            reason += "\n\n" + live["stop"]["message"]
-        return {"decision": "block", "reason": "Stagent: " + reason}
+            program(live, self.session, "snapshot", wait=False)
+        if not stalled and count >= live["stop"]["blocks"]:
+            stalled = program(live, self.session, "unchanged", wait=True) in (0, 127)
+            count = count if stalled else 0
+            if stalled:
+                self.note("Stalled", durable=True, blocks=count, code=code, epoch=live["epoch"])
+        write(path, dump({"here": here, "count": count, "stalled": stalled}).encode())
+        if stalled:
+            return tell(self.texts["stalled"].replace("{count}", str(live["stop"]["blocks"])))
+        more = "\n\n" + live["stop"]["message"] if live["stop"]["message"] else ""
+        return {"decision": "block", "reason": "Stagent: " + reason + more}
 
 
-EVENTS = {
-    "SessionStart": Hook.session_start,
-    "SessionEnd": Hook.session_end,
-    "UserPromptSubmit": Hook.prompt,
-    "UserPromptExpansion": Hook.expansion,
-    "PreToolUse": Hook.before_tool,
-    "PostToolUse": Hook.after_tool,
-    "PostToolUseFailure": Hook.after_tool,
-    "PermissionRequest": Hook.permission,
-    "SubagentStart": Hook.agent_start,
-    "SubagentStop": Hook.agent_stop,
-    "Stop": Hook.stop,
-    "StopFailure": Hook.failed,
-    "Notification": Hook.notification,
-    "PreCompact": Hook.compacted,
-    "PostCompact": Hook.compacted,
-}
+EVENTS: dict[str, Any] = {
+    "SessionStart": Hook.session_start, "SessionEnd": Hook.session_end,
+    "UserPromptSubmit": Hook.waits, "UserPromptExpansion": Hook.expansion,
+    "PreToolUse": Hook.before_tool, "PostToolUse": Hook.after_tool, "PostToolUseFailure": Hook.after_tool,
+    "PermissionRequest": Hook.waits, "Notification": Hook.waits,
+    "SubagentStart": Hook.agent_start, "SubagentStop": Hook.agent_stop,
+    "Stop": Hook.stop, "StopFailure": Hook.waits,
+}  # fmt: skip
 
 
-def plain_option(option):
-    """Return the part of a gate's option that a picker shows."""
-    return {"label": option["label"], "description": option["description"]}
+def same_question(given: Json, gate: Json) -> bool:
+    """Say whether a call asks exactly the one question printed for the gate, and shows nothing beside it."""
+    options = [{"label": option["label"], "description": option["description"]} for option in gate["options"]]
+    asked = {"question": gate["question"], "header": gate["header"], "options": options}
+    return given.get("questions") in ([asked], [{**asked, "multiSelect": False}])
 
 
-def within(path, folder):
-    """Say whether a real path lies in a folder, or is it."""
-    return path == folder or path.startswith(folder + "/")
-
-
-def plain_call(command, launcher, verbs):
-    """Say whether a command line is one plain call of the launcher with one of these verbs, and nothing else."""
-    command = command.strip()
-    if not command or any(not (letter.isalnum() or letter in " ./_:=,@%+-") for letter in command):
-        return False
-    words = command.split()
-    return len(words) >= 2 and words[0] in (launcher, "stagent") and words[1] in verbs
-
-
-def person_call(command):
-    """Return the verb of a call that only a person or the engine makes, or an empty text."""
-    words = [""]
-    for letter in command:
-        if letter.isalnum() or letter in "./_-:=@%+,":
-            words[-1] += letter
-        elif words[-1]:
-            words.append("")
-    for index, word in enumerate(words):
-        name = word.rpartition("/")[2]
-        if name not in ("stagent", "stagent-cc", "hook.py"):
-            continue
-        if name == "hook.py":
-            return "hook"
-        rest = words[index + 1 : index + 12]
-        verb = next((item for item in rest if item and not item.startswith("-")), "")
-        if verb in PERSONS:
-            return verb
-        for verb_of, option in (("continue", "--take-over"), ("start", "--force"), ("app", "--token")):
-            if verb == verb_of and option in rest:
-                return verb + " " + option
-    return ""
-
-
-def millis():
-    """Return the time in unix milliseconds."""
-    import time
-
-    return int(time.time() * 1000)
-
-
-def command_line(live, session, what, wait):
-    """Start the program once for what a hook cannot do itself: look at the whole project. Return its exit status."""
+def program(live: Json, session: str, what: str, wait: bool) -> int:
+    """Start the program for what a hook cannot do itself: look at the whole project. Return its exit status."""
     argv = [live["python"], "-I", "-m", "stagent", "hook", what, "--session", session]
-    env = {key: value for key, value in posix.environ.items()}
-    env[b"STAGENT_HOME"] = live["home"].encode("utf-8", "surrogateescape")
-    quiet = [(posix.POSIX_SPAWN_OPEN, number, "/dev/null", posix.O_RDWR, 0) for number in (0, 1, 2)]
+    env = {**posix.environ, b"STAGENT_HOME": live["home"].encode("utf-8", "surrogateescape")}
+    quiet: Any = [(posix.POSIX_SPAWN_OPEN, number, "/dev/null", posix.O_RDWR, 0) for number in (0, 1, 2)]
     try:
-        child = posix.posix_spawn(argv[0], argv, env, file_actions=quiet, setsid=not wait)
+        child = posix.posix_spawn(argv[0], argv, env, file_actions=quiet, setpgroup=0)
     except OSError:
         return 127
-    if not wait:
-        return 0
-    return posix.waitstatus_to_exitcode(posix.waitpid(child, 0)[1])
+    return posix.waitstatus_to_exitcode(posix.waitpid(child, 0)[1]) if wait else 0
 
 
-def keep_arguments(home, event):
+def keep_arguments(home: str, event: Json) -> None:
     """Keep a `stagent:` command's arguments word for word, for the command's own line to take once."""
-    name, session = event.get("command_name"), event.get("session_id")
-    if not isinstance(name, str) or not name.startswith("stagent:") or not safe(session):
+    fields = {"command": "command_name", "args": "command_args", "prompt": "prompt_id", "source": "command_source"}
+    texts = {name: event.get(key) for name, key in fields.items()}
+    kept = {name: value if isinstance(value, str) else "" for name, value in texts.items()}
+    if kept["command"].startswith("stagent:"):
+        who = {"pid": environment("CLAUDE_PID"), "attended": environment("CLAUDE_CODE_SESSION_ATTENDED")}
+        pend(home, event["session_id"] + ".json", dump({"v": 1, **kept, **who, "t": millis()}).encode())
+
+
+def spool(hook: Hook) -> None:
+    """Append the event's one line to the run's spool, in one write. Raises OSError."""
+    if hook.line is None:
         return
-    document = {
-        "v": 1,
-        "command": name,
-        "args": str(event.get("command_args") or ""),
-        "prompt": str(event.get("prompt_id") or ""),
-        "pid": environment("CLAUDE_PID"),
-        "attended": environment("CLAUDE_CODE_SESSION_ATTENDED"),
-        "source": str(event.get("command_source") or ""),
-        "t": millis(),
-    }
-    make_folder(home + "/pending")
-    write(home + "/pending/" + session + ".json", dump(document).encode())
-
-
-def make_folder(path):
-    """Make a folder of ours when it is not there."""
-    try:
-        posix.mkdir(path, 0o700)
-    except FileExistsError:
-        return
-
-
-def spool(hook):
-    """Append the event's one line to the run's spool, in one write."""
     kind, data = hook.line
-    event = hook.event
-    part = str(event.get("tool_use_id") or event.get("prompt_id") or hook.agent or "")
-    pid = environment("CLAUDE_PID")
-    document = {
-        "v": 1,
-        "k": ":".join((hook.session, part, hook.name, kind)),
-        "t": millis(),
-        "e": kind,
-        "s": hook.session,
-        "p": int(pid) if pid.isdigit() else None,
-        "a": hook.agent,
-        "d": data,
-    }
-    line = dump(document).encode() + b"\n"
-    if len(line) > LIMIT:
-        document["d"] = {"cut": len(line)}
-        line = dump(document).encode() + b"\n"
-    flags = posix.O_WRONLY | posix.O_APPEND | posix.O_CREAT | posix.O_CLOEXEC
+    part = hook.call or hook.text("prompt_id")[:200] or hook.agent or ""
+    key = ":".join((hook.session, part, hook.name, kind))
+    document = {"v": 1, "k": key, "t": millis(), "e": kind, "s": hook.session, "p": process(), "a": hook.agent}
+    line = dump({**document, "d": data}).encode() + b"\n"
+    if len(line) >= LIMIT:
+        line = dump({**document, "d": {"cut": len(line)}}).encode() + b"\n"
+    flags = posix.O_RDWR | posix.O_APPEND | posix.O_CREAT | posix.O_CLOEXEC
     descriptor = posix.open(hook.live["spool"], flags, 0o600)
     try:
-        posix.write(descriptor, line)
+        size = posix.fstat(descriptor).st_size
+        if size and posix.pread(descriptor, 1, size - 1) != b"\n":
+            # A line that was cut by a crash must not take this one with it.
+            line = b"\n" + line
+        if posix.write(descriptor, line) != len(line):
+            raise OSError("the spool is full")
         if hook.durable:
             posix.fsync(descriptor)
     finally:
         posix.close(descriptor)
 
 
-def rebind(home, event):
+def rebind(home: str, event: Json) -> tuple[Json, str] | None:
     """Give a session id that replaced another (`/clear`) the live file of the run its process drives."""
-    pid, session = environment("CLAUDE_PID"), event["session_id"]
-    if event.get("hook_event_name") != "SessionStart" or event.get("source") != "clear" or not pid.isdigit():
+    pid, session = process(), event["session_id"]
+    if event["hook_event_name"] != "SessionStart" or event.get("source") != "clear" or pid is None:
         return None
-    old = (read(home + "/live/pid-" + pid, LIMIT) or b"").decode("utf-8", "replace").strip()
-    if not safe(old) or old == session:
+    old = small(f"{home}/live/pid-{pid}")
+    data = read(f"{home}/live/{old}.json") if safe(old) and old != session else None
+    live = load(data.decode("utf-8", "surrogateescape")) if data is not None else {}
+    if data is None or live["pid"] != pid:
         return None
-    data = read(home + "/live/" + old + ".json")
-    if data is None:
-        return None
-    live = load(data.decode("utf-8", "surrogateescape"))
-    if str(live.get("pid")) != pid:
-        return None
-    write(home + "/live/" + session + ".json", data)
-    write(home + "/live/pid-" + pid, session.encode())
-    return live
+    write(f"{home}/live/{session}.json", data)
+    write(f"{home}/live/pid-{pid}", session.encode())
+    return live, old
 
 
-def handle(home, text):
+def handle(home: str, text: str) -> Json | None:
     """Return the answer to one event, or None; raises for input that is no event."""
     event = load(text)
     if not isinstance(event, dict):
         return None
     session, name = event.get("session_id"), event.get("hook_event_name")
-    if not safe(session) or name not in EVENTS:
+    if not safe(session) or not isinstance(name, str) or name not in EVENTS or environment("STAGENT_ATTEMPT"):
         return None
-    if environment("STAGENT_ATTEMPT"):
+    data = read(f"{home}/live/{session}.json")
+    found = (load(data.decode("utf-8", "surrogateescape")), "") if data is not None else rebind(home, event)
+    if found is None:
+        if name == "UserPromptExpansion":
+            keep_arguments(home, event)
         return None
-    data = read(home + "/live/" + session + ".json")
-    if data is None:
-        live = rebind(home, event)
-        if live is None:
-            if name == "UserPromptExpansion":
-                keep_arguments(home, event)
-            return None
-    else:
-        live = load(data.decode("utf-8", "surrogateescape"))
-    hook = Hook(home, event, live)
-    answer = EVENTS[name](hook)
-    if hook.line is not None:
-        spool(hook)
+    hook = Hook(home, event, *found)
+    answer: Json | None = EVENTS[name](hook)
+    spool(hook)
     return answer
 
 
-def main(argv):
+def main(argv: list[str]) -> None:
     """Read an event, answer it, and never fail: exit 0 whatever happens."""
-    name = ""
+    text = ""
     try:
-        data = b""
-        while True:
-            part = posix.read(0, 1 << 20)
-            if not part:
-                break
-            data += part
-            if len(data) > 64 << 20:
-                return
-        text = data.decode("utf-8", "replace")
-        answer = handle(argv[1], text)
+        text = (drain(0, LARGE) or b"").decode("utf-8", "replace")
+        answer = handle(argv[1], text) if text else None
         if answer is not None:
-            posix.write(1, dump(answer).encode())
+            put(1, dump(answer).encode())
     except BaseException as error:  # noqa: BLE001 - the outermost frame: a hook that fails must harm nobody
-        # Only where this session has a run is a broken hook anybody's business.
-        name = type(error).__name__
-        if len(argv) > 1 and b"hook_event_name" in data and _has_run(argv[1], data):
-            posix.write(
-                1, dump({"systemMessage": "Stagent: the hook failed (%s); run stagent doctor." % name}).encode()
-            )
-
-
-def _has_run(home, data):
-    try:
-        session = load(data.decode("utf-8", "replace")).get("session_id")
-        return safe(session) and read(home + "/live/" + session + ".json") is not None
-    except BaseException:  # noqa: BLE001 - see main
-        return False
+        try:
+            session = load(text).get("session_id")
+            if safe(session) and read(f"{argv[1]}/live/{session}.json") is not None:
+                put(1, dump(tell(f"the hook failed ({type(error).__name__}); run stagent doctor.")).encode())
+        except BaseException:  # noqa: BLE001 - there is nobody left to tell
+            return
 
 
 if __name__ == "__main__":

@@ -267,11 +267,11 @@ class ScriptedModel:
                     seen = "\n".join(map(repr, self._requests[-6:]))
                     raise TimeoutError(f"no such request in {seconds:g} s; the last were:\n{seen}")
 
-    def quiet(self, seconds: float) -> bool:
-        """Wait, and say whether no request came meanwhile."""
+    def more(self, seconds: float) -> list[Request]:
+        """Wait, and return the requests that came meanwhile: none where an agent was left alone."""
         before = len(self.requests)
         self._over.wait(seconds)
-        return len(self.requests) == before
+        return self.requests[before:]
 
     def answer(self, body: Json, headers: Mapping[str, str]) -> tuple[Request, Turn]:
         """Record a request and return the turn that answers it."""

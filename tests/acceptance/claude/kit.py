@@ -21,12 +21,12 @@ import sys
 import termios
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from acceptance.support import Driven, Machine, wait_for
-from stagent.testing.scripted_model import Request, ScriptedModel
+from stagent.testing.scripted_model import Answer, Request, ScriptedModel, Thread, Turn, tool
 
 Json = dict[str, Any]
 KEY = "sk-test-0000-not-a-key-of-anybody"
@@ -194,6 +194,7 @@ class Desk(Machine):
     def __init__(self, root: Path, model: ScriptedModel) -> None:
         super().__init__(root)
         self.model = model
+        self.claude = claude_binary()
         self.launcher = str(root / "bin" / "stagent-cc")
         self.env |= {"STAGENT_BIN": self.launcher, "TERM": "xterm-256color"}
         self._open: list[Terminal] = []
@@ -210,9 +211,10 @@ class Desk(Machine):
         (self.root / "home" / ".claude.json").write_text(json.dumps(document))
 
     def _install(self) -> None:
-        done = self.cli("install", "claude-code", "--no-register")
-        assert done.status == 0, done.err
+        # Without a claude on the PATH it generates the plugin and says so with an error: sessions here name its folder.
+        self.cli("install", "claude-code")
         self.plugin = self.home / "plugin" / "plugins" / "stagent"
+        assert (self.plugin / "hooks" / "hooks.json").is_file()
 
     def agent_env(self, **more: str) -> dict[str, str]:
         """The environment of a session: this machine's, the model's address, and nothing that reaches out."""
@@ -227,7 +229,7 @@ class Desk(Machine):
         }
 
     def _claude(self, mode: str, allow: Sequence[str], more: Sequence[str], plugin: bool) -> list[str]:
-        words = [claude_binary(), "--permission-mode", mode]
+        words = [self.claude, "--permission-mode", mode]
         if plugin:
             words += ["--plugin-dir", str(self.plugin)]
         if allow:
@@ -293,6 +295,25 @@ class Desk(Machine):
         mine = f"HOME={self.env['HOME']}".encode()
         return [pid for pid in _numbers() if mine in _environment(pid).split(b"\0")]
 
+    # -- what a model does here --------------------------------------------------------------------------------
+
+    def call(self, words: str, **more: object) -> Turn:
+        """The model calls the launcher plainly."""
+        return self.shell(f"{self.launcher} {words}", **more)
+
+    def shell(self, command: str, **more: object) -> Turn:
+        """The model calls a shell command."""
+        return Turn(({"type": "tool_use", "name": "Bash", "input": {"command": command, **more}},))
+
+    def artifact(self, stage: str, result: str, epoch: int = 1, body: str = "Work.") -> Callable[[Request], Turn]:
+        """The model writes the artifact of a stage of its session's run with the Write tool."""
+        words = f"---\nepoch: {epoch}\nresult: {result}\n---\n{body}\n"
+        return lambda request: tool("Write", file_path=str(self.report(request.session, stage)), content=words)
+
+    def report(self, session: str, stage: str) -> Path:
+        """Where the artifact of a stage of a session's run lies."""
+        return self.project / ".stagent" / session / f"{stage}-report.md"
+
     # -- runs --------------------------------------------------------------------------------------------------
 
     def runs(self) -> list[str]:
@@ -311,6 +332,35 @@ class Desk(Machine):
         """What the hooks of a session read."""
         found: Json = json.loads((self.home / "live" / f"{session}.json").read_text())
         return found
+
+
+class Play:
+    """What the model does, step by step, and what each step must bring: the next thing it is told, or nothing more.
+
+    Each step is an answer and a pattern that the next request's fresh text must hold; None after the last one means
+    that no further request comes.
+    """
+
+    def __init__(self, model: ScriptedModel, *steps: tuple[Answer, str | None]) -> None:
+        self._model = model
+        self._steps = steps
+        self._before = len(model.main)
+        model.say(Thread([step for step, _ in steps]))
+
+    def over(self, seconds: float = 40, quiet: float = 1.0) -> list[Request]:
+        """Wait for the last step, check every pattern, and return the requests, the first of them included."""
+        last = self._before + len(self._steps) + (self._steps[-1][1] is not None)
+        wait_for(lambda: len(self._model.main) >= last, f"step {len(self._steps)}; {self._model.main[-1:]}", seconds)
+        self._model.more(quiet)
+        requests = self._model.main[self._before :]
+        for number, (_, pattern) in enumerate(self._steps, start=1):
+            following = requests[number] if number < len(requests) else None
+            if pattern is None:
+                assert following is None, f"after step {number}: {following!r}"
+            else:
+                assert following is not None, f"nothing came after step {number}"
+                assert re.search(pattern, following.fresh, re.DOTALL), f"after step {number}: {following.fresh}"
+        return requests
 
 
 def _numbers() -> Iterator[int]:

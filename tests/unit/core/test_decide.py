@@ -127,6 +127,19 @@ def an_agent_takes_over() -> Any:
     return made(PLAIN).ask(cmd.Resume(holder=RUNNER, take_over=True), cmd.Caller(actor="a", kind="runner"))
 
 
+@refuses("lease.person", "state")
+def an_agent_leaves_its_session() -> Any:
+    world = made(PLAIN)
+    world.do(cmd.Interrupt(), PERSON)
+    agent = cmd.Caller(actor="caller:1", kind="caller")
+    return world.ask(cmd.Resume(holder=Holder(kind="caller", session="folder")), agent)
+
+
+@refuses("lease.person", "state")
+def an_agent_leaves_its_session_while_it_holds_the_run() -> Any:
+    return made(PLAIN).ask(cmd.Resume(holder=Holder(kind="caller", session="folder")))
+
+
 @refuses("run.ended", "state")
 def after_the_end() -> Any:
     world = made(PLAIN)
@@ -701,6 +714,39 @@ def test_a_runner_that_is_gone_is_replaced_without_asking() -> None:
     assert world.ask(cmd.Resume(holder=SESSION), holder_alive=None).fields["alive"] is None
     [event] = world.do(cmd.Resume(holder=SESSION), holder_alive=False)
     assert event == ev.TakenOver(holder=SESSION, fence=2, previous=RUNNER)
+
+
+def test_a_person_goes_on_with_a_sessions_run_outside_of_one() -> None:
+    world = made(PLAIN)
+    world.do(cmd.Interrupt(), PERSON)
+    outside = Holder(kind="caller", session="folder")
+    [event] = world.do(cmd.Resume(holder=outside), PERSON)
+    assert event == ev.Resumed(holder=outside, fence=2)
+    world.do(cmd.Interrupt(), PERSON)
+    # It stays a session's run, whoever drove it last.
+    refusal = world.ask(cmd.Resume(holder=replace(outside, session="other")), cmd.Caller(actor="a", kind="caller"))
+    assert (refusal.code, refusal.blame) == ("lease.person", "state")
+
+
+def test_a_run_no_session_drove_is_gone_on_with_by_any_caller() -> None:
+    world = made(PLAIN, holder=Holder(kind="caller", session="folder"))
+    world.do(cmd.Interrupt(), PERSON)
+    again = Holder(kind="caller", session="other")
+    [event] = world.do(cmd.Resume(holder=again), cmd.Caller(actor="a", kind="caller"))
+    assert event == ev.Resumed(holder=again, fence=2)
+
+
+def test_the_next_process_of_a_session_replaces_a_dead_one() -> None:
+    world = made(PLAIN)
+    again = replace(SESSION, pid=101, started="9")
+    for alive in (True, None):
+        assert world.ask(cmd.Resume(holder=again), ENGINE, holder_alive=alive).code == "lease.held"
+    assert world.ask(cmd.Resume(holder=again), holder_alive=False).code == "lease.held"
+    another = replace(again, session="session-2")
+    assert world.ask(cmd.Resume(holder=another), ENGINE, holder_alive=False).code == "lease.held"
+    [event] = world.do(cmd.Resume(holder=again), ENGINE, holder_alive=False)
+    assert event == ev.TakenOver(holder=again, fence=2, previous=SESSION)
+    assert world.now.session == "session-1"
 
 
 def test_a_session_is_taken_over_by_a_persons_order_only() -> None:

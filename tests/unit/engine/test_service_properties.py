@@ -225,7 +225,7 @@ class Runs(RuleBasedStateMachine):
         if human:
             self.advance()
         world.work(result, "shown")
-        shown = world.service.gate_evidence(world.now)
+        shown = world.service.gate_evidence(world.now).evidence
         if what == "before":
             world.write(world.artifact(result, "other"))
             body = shown.artifact.body if shown.artifact else ""

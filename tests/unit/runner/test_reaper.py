@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from stagent.core.ports import AgentEvent, AttemptSpec, Launch, Outcome
 from stagent import processes
+from stagent.core.ports import AgentEvent, AttemptSpec, Launch, Outcome
 from stagent.runner.reaper import Reaper
 from stagent.runner.supervisor import Supervisor
 

@@ -17,9 +17,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from stagent import processes
 from stagent.core.ports import AgentEvent, AttemptSpec, Launch, Outcome
 from stagent.errors import StoreError
-from stagent import processes
 from stagent.runner.supervisor import Supervisor, attempt_environment
 
 

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from counts import count
-from stagent.errors import NotFoundError, UsageError
 from stagent.core.ports import ProjectRow, RunEntry
+from stagent.errors import NotFoundError, UsageError
 from stagent.storage.registry_db import Registry
 
 HERE = ProjectRow("p-1", "/projects/here", "abc", 100)

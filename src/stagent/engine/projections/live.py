@@ -7,6 +7,7 @@ makes the same sentences for the command line; the hook only fills in what it al
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import cast
 
 import msgspec
@@ -43,6 +44,7 @@ def picker(workflow: Workflow, state: State, folder: RunFolder) -> dict[str, obj
         "options": options,
         "for": list(stage.gate.results) if stage.gate else [],
         "explicit": stage.gate.explicit if stage.gate else True,
+        "open": state.gate is not None and (human or (found is not None and state.gate.body == found.body)),
         "decided": state.gate.decision if state.gate and (human or not found or state.gate.body == found.body) else "",
         "body": found.body if found else "",
         "tree": state.gate.tree if state.gate and state.gate.tree else "",
@@ -77,10 +79,6 @@ def render(workflow: Workflow, state: State, folder: RunFolder, brief: Brief, ho
     """Return the bytes of the live file of a session's run; the same state and artifact give the same bytes."""
     stage = workflow.stages[state.stage]
     holder = state.lease.holder if state.lease else None
-    artifact = folder.artifact(stage.name)
-    seen = look(artifact)
-    found = seen[0] if seen else None
-    launcher = home.launcher
     document = {
         "v": VERSION,
         "run": state.run,
@@ -98,27 +96,39 @@ def render(workflow: Workflow, state: State, folder: RunFolder, brief: Brief, ho
         "interruptible": stage.interruptible,
         "terminal": state.terminal,
         "status": state.status,
-        "artifact": {
-            "path": str(artifact),
-            "size": found.mark.size if found else None,
-            "mtime_ns": found.mark.mtime_ns if found else None,
-            "ino": found.mark.ino if found else None,
-        },
+        "artifact": _artifact(folder.artifact(stage.name)),
         "results": stage.transitions,
         "ends": sorted({*workflow.terminals} & {*stage.transitions.values()}),
         "gate": picker(workflow, state, folder),
         "writes": stage.writes,
-        "ledger": [{"agent": agent.id, "ended": agent.ended} for agent in state.agents],
-        "checking": any(check.outcome == "running" for check in state.checks.values()),
+        "ledger": [{"agent": agent.id, "ended": agent.ended, "started": agent.started_at} for agent in state.agents],
+        **_checking(state),
         "stop": {"blocks": stage.stop.blocks, "message": stage.stop.message},
         "home": str(home.root),
         "spool": str(home.spool(state.run)),
         "folded": folded,
-        "launcher": launcher,
+        "launcher": home.launcher,
         "python": sys.executable,
-        "texts": texts(workflow, state, brief, launcher),
+        "texts": texts(workflow, state, brief, home.launcher),
     }
     return msgspec.json.encode(document) + b"\n"
+
+
+def _artifact(path: Path) -> dict[str, object]:
+    seen = look(path)
+    mark = seen[0].mark if seen else None
+    return {
+        "path": str(path),
+        "size": mark.size if mark else None,
+        "mtime_ns": mark.mtime_ns if mark else None,
+        "ino": mark.ino if mark else None,
+    }
+
+
+def _checking(state: State) -> dict[str, object]:
+    """Whether a check runs, and the process that runs it: when that is dead nobody will wake the session."""
+    running = [check for check in state.checks.values() if check.outcome == "running"]
+    return {"checking": bool(running), "checker": running[0].pid if running else None}
 
 
 def texts(workflow: Workflow, state: State, brief: Brief, launcher: str) -> dict[str, str]:
@@ -133,10 +143,9 @@ def texts(workflow: Workflow, state: State, brief: Brief, launcher: str) -> dict
         "begin": f"the run {state.run} has begun and nothing was done yet. Load the skill stagent:stagent and begin "
         f"with: {launcher} tick",
         "paused": f"{where} waits for you; {launcher} tick shows where the run stands.",
-        "gate": f"{where} waits for your decision: /stagent:approve or /stagent:reject, here or in a terminal: "
-        f"stagent approve {state.run}",
         "advance": f"{where} is finished with the result {{result}}, which leads to {{target}}. "
         f"Go on with: {launcher} advance",
+        "command": f"{where} is a command that the engine runs itself. Go on with: {launcher} advance",
         "problem": f"{where}: {{why}}. Known: {known}. Write epoch: {state.epoch} and one of the known results.",
         "how": brief.context(),
         "inline": f"stage {stage.name} is worked in the main conversation, not by the sub-agent: read "
@@ -149,4 +158,18 @@ def texts(workflow: Workflow, state: State, brief: Brief, launcher: str) -> dict
         "subagent_unfinished": f"{where}: {{why}}. Write it before you end, with one of: {known}.",
         "stalled": f"{where} made no progress in {{count}} tries and is let go as stalled. Go on with "
         f"/stagent:continue here or in another session, or headless: stagent run --resume {state.run}",
+        **_decision_texts(stage, state, where, launcher),
+    }
+
+
+def _decision_texts(stage: Stage, state: State, where: str, launcher: str) -> dict[str, str]:
+    """What hooks say about a decision of a person: that it is waited for, that it was made."""
+    how = "/stagent:approve or /stagent:reject, here or in a terminal: stagent approve"
+    if stage.kind == "human":
+        how = f"answer the question {launcher} tick prints, or in a terminal: stagent answer"
+    return {
+        "gate": f"{where} waits for your decision: {how} {state.run}",
+        "rejected": f"{where}: a person rejected this artifact. Read the feedback and change the artifact: "
+        f"{launcher} context",
+        "chosen": f"{where}: the choice is made. Go on with: {launcher} advance",
     }

@@ -1,4 +1,4 @@
-"""No import cycles among our modules, imports inside functions counted; and such imports in two files only."""
+"""No import cycles among our modules, imports inside functions counted; and such imports in three files only."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-MAY_IMPORT_ON_USE = {Path("registry.py"), Path("cli/main.py")}
+# A hook runs at every tool call: what only some calls need is not loaded by the others.
+MAY_IMPORT_ON_USE = {Path("registry.py"), Path("cli/main.py"), Path("hooks/hook.py")}
 
 
 def module_name(path: Path) -> str:
@@ -75,7 +76,7 @@ def test_a_cycle_through_a_function_is_seen() -> None:
     TopologicalSorter(import_graph(trees)).prepare()
 
 
-def test_imports_inside_functions_are_in_two_files_only(trees: dict[Path, ast.Module]) -> None:
+def test_imports_inside_functions_are_in_three_files_only(trees: dict[Path, ast.Module]) -> None:
     offenders = [
         f"{path}:{node.lineno}"
         for path, tree in trees.items()

@@ -167,8 +167,12 @@ def claude(patient: Patient) -> Findings:
             what=f"its version is {said.text or 'unknown'}; the plugin was tried from {oldest} to below {below}",
             remedy="Use a version in that range, or try a run and watch that its hooks fire.",
         )
-    if found is None:
-        return
+    if found is not None:
+        yield from _loads(program, layout)
+
+
+def _loads(program: str, layout: install.Layout) -> Findings:
+    """The program has the plugin and runs hooks."""
     listed = install.ask(program, "plugin", "list", "--json", seconds=30)
     if not _enabled(listed.text):
         yield Finding(

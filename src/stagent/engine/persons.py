@@ -50,6 +50,8 @@ def doubt(claim: Claim, state: State, pid: int | None, agent: str | None) -> str
         return "it came from another process than the one that holds the run"
     if claim.parent != holder.pid:
         return "the hook was not called by the session's own process"
+    if claim.epoch != state.epoch and claim.decision not in ("interrupt", "cancel"):
+        return "it was about another epoch than the one the run stands in"
     if claim.via == "command" and claim.source != "plugin":
         return "the command is not the plugin's"
     if claim.via == "command" and (not claim.prompt or claim.prompt in state.prompts):

@@ -87,7 +87,7 @@ def command(line: Line, state: State, found: Found | None) -> cmd.Command | None
 
     `found` is the current stage's artifact at this moment. Decisions of people are read by `engine.persons`.
     """
-    if line.d.get("epoch", state.epoch) != state.epoch:
+    if line.e not in ("SessionEnd", "Rebound") and line.d.get("epoch", state.epoch) != state.epoch:
         # It was seen before the last transition: it says nothing about the stage the run stands in now.
         return None
     if line.e == "SubagentStart" and line.a:

@@ -3,9 +3,8 @@
 It reads one event as JSON from standard input and `live/<session_id>.json` from the data home. Without that file the
 session is a bystander and nothing happens, except that the arguments of a `stagent:` command are kept for it. It
 decides from the live file, appends at most one line to the run's spool, and answers in the documented JSON. It never
-raises: a bystander must never be harmed, and a broken hook says so through `systemMessage` in its own session.
-
-Only modules that are built into the interpreter are imported at the top: a hook runs at every tool call.
+raises: a broken hook says so through `systemMessage` in its own session. Only modules that are built into the
+interpreter are imported at the top: a hook runs at every tool call.
 """
 
 from __future__ import annotations
@@ -21,43 +20,34 @@ if TYPE_CHECKING:
 
     Json = dict[str, Any]
 
-LIMIT = 4096
-"""The longest spool line (bytes): one write of this size reaches the file in one piece."""
-LARGE = 64 << 20
-"""What is not read any more: an event, an artifact (bytes)."""
-BLOCK_LIMIT = 64 << 10
-"""How long front matter may be, and how far before the folded offset launches are looked for (bytes)."""
-LAUNCH_MS = 60_000
-"""How long a launch of the sub-agent counts before its start was seen."""
+LIMIT = 4096  # the longest spool line (bytes): one write of this size reaches the file in one piece
+LARGE = 64 << 20  # what is not read any more: an event, an artifact (bytes)
+BLOCK_LIMIT = 64 << 10  # how long front matter may be, and how far before the folded offset launches are looked for
+LAUNCH_MS = 60_000  # how long a launch of the sub-agent counts before its start was seen
+QUICK = ("SessionStart", "Launch", "LaunchFailed", "SubagentGone")  # lines that need not survive a power failure
 AGENT = "stagent:workflow-subagent"
 WRITERS = {"Write": "file_path", "Edit": "file_path", "MultiEdit": "file_path", "NotebookEdit": "notebook_path"}
 PLAIN = ("tick", "next", "context", "bootstrap", "advance", "wait", "status")
 PLAIN_AGENT = ("tick", "next", "context", "bootstrap", "status")
 PLAIN_KEYS = {"command", "description", "timeout", "run_in_background"}
 LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")
-PERSONS = frozenset(
-    ("approve", "reject", "redo", "answer", "cancel", "interrupt", "hook", "install", "config", "project")
-)
+PERSONS = {"approve", "reject", "redo", "answer", "cancel", "interrupt", "hook", "install", "config", "project"}
 AGENT_NEVER = PERSONS | {"advance", "continue", "start", "run"}
 OPTIONS = ("continue --take-over", "continue --pending", "start --force", "start --pending", "app --token")
-INDIRECT = frozenset(("eval", "xargs", "alias", "parallel"))
+INDIRECT = {"eval", "xargs", "alias", "parallel"}
 MODULES = ("stagent.cli", "stagent.__main__", "stagent.bootstrap", "stagent.hooks")
 QUOTES = dict.fromkeys(b"'\"\\")
 SHELL = {**QUOTES, **dict.fromkeys(b"()[]{},`", " "), **dict.fromkeys(b";|&", "\n"), **dict.fromkeys(b"<>", " >")}
-
-
-class _Context:
-    strict = False
-    object_hook = object_pairs_hook = array_hook = None
-    parse_float = parse_constant = float
-    parse_int = int
+_FLAGS = ("strict", "object_hook", "object_pairs_hook", "array_hook")
+_PARSERS = {"parse_float": float, "parse_constant": float, "parse_int": int}
+_CONTEXT = type("Context", (), {**dict.fromkeys(_FLAGS), **_PARSERS})
 
 
 def load(text: str) -> Any:
     """Decode a JSON text; raises ValueError, StopIteration or RecursionError for anything else."""
     scanner: Any = _json.make_scanner
     text = text.strip(" \t\r\n")
-    value, end = scanner(_Context)(text, 0)
+    value, end = scanner(_CONTEXT)(text, 0)
     if end != len(text):
         raise ValueError("more than one value")
     return value
@@ -74,27 +64,22 @@ def dump(value: object) -> str:
     return str(value) if isinstance(value, int) else _json.encode_basestring_ascii(str(value))
 
 
-def drain(descriptor: int, limit: int) -> bytes | None:
-    """Read to the end; None when more than `limit` bytes come. Raises OSError."""
-    parts, size = [b""], 0
-    while size <= limit:
-        parts.append(posix.read(descriptor, 1 << 20))
-        size += len(parts[-1])
-        if not parts[-1]:
-            return b"".join(parts)
-    return None
+def drain(descriptor: int, limit: int) -> bytes:
+    """Read to the end, or until more than `limit` bytes have come. Raises OSError."""
+    data = bytearray()
+    while len(data) <= limit and (part := posix.read(descriptor, 1 << 20)):
+        data += part
+    return bytes(data)
 
 
 def read(path: str, limit: int = LARGE, flags: int = 0) -> bytes | None:
-    """Return a regular file's bytes, `limit` and one more at most; None without one."""
+    """Return a regular file's bytes, of a larger one more than `limit`; None without one."""
     try:
         descriptor = posix.open(path, posix.O_RDONLY | posix.O_NONBLOCK | posix.O_CLOEXEC | flags)
     except OSError:
         return None
     try:
-        regular = posix.fstat(descriptor).st_mode & 0o170000 == 0o100000
-        data = drain(descriptor, limit) if regular else None
-        return b"\0" * (limit + 1) if regular and data is None else data
+        return drain(descriptor, limit) if posix.fstat(descriptor).st_mode & 0o170000 == 0o100000 else None
     finally:
         posix.close(descriptor)
 
@@ -104,18 +89,13 @@ def small(path: str) -> str:
     return (read(path, LIMIT) or b"").decode("utf-8", "replace").strip()
 
 
-def put(descriptor: int, data: bytes) -> None:
-    """Write all of it. Raises OSError."""
-    while data:
-        data = data[posix.write(descriptor, data) :]
-
-
 def write(path: str, data: bytes) -> None:
     """Write a file whole or not at all, for its owner alone. Raises OSError."""
     fresh = f"{path}.{posix.getpid()}.new"
     descriptor = posix.open(fresh, posix.O_WRONLY | posix.O_CREAT | posix.O_TRUNC | posix.O_CLOEXEC, 0o600)
     try:
-        put(descriptor, data)
+        if posix.write(descriptor, data) != len(data):
+            raise OSError("the disk is full")
         posix.rename(fresh, path)
     finally:
         posix.close(descriptor)
@@ -152,14 +132,11 @@ def process() -> int | None:
 def alive(pid: int | None) -> bool:
     """Say whether a process with this id runs; an unknown one may."""
     try:
-        return pid is None or posix.kill(pid, 0) is None
+        if pid is not None:
+            posix.kill(pid, 0)
     except OSError as error:
         return not isinstance(error, ProcessLookupError)
-
-
-def millis() -> int:
-    """Return the time in unix milliseconds."""
-    return time.time_ns() // 1_000_000
+    return True
 
 
 def front(data: bytes) -> tuple[dict[str, str] | None, str]:
@@ -175,8 +152,7 @@ def front(data: bytes) -> tuple[dict[str, str] | None, str]:
         at, line = _line(data, at)
         if line == b"---":
             return fields, ""
-        problem = _field(line, fields)
-        if problem:
+        if problem := _field(line, fields):
             return None, f"line {number}: {problem}"
     return None, f"line {number}: the block is not closed by a line ---"
 
@@ -205,13 +181,18 @@ def _field(line: bytes, fields: dict[str, str]) -> str:
     return ""
 
 
-def mark(path: str) -> Json | None:
-    """Return what tells one state of a file from another, or None without one."""
+def status(path: str) -> posix.stat_result | None:
+    """Return what the file system knows about a file, a link not followed; None without one."""
     try:
-        status = posix.lstat(path)
+        return posix.lstat(path)
     except OSError:
         return None
-    return {"size": status.st_size, "mtime_ns": status.st_mtime_ns, "ino": status.st_ino}
+
+
+def mark(path: str) -> Json | None:
+    """Return what tells one state of a file from another, or None without one."""
+    seen = status(path)
+    return {"size": seen.st_size, "mtime_ns": seen.st_mtime_ns, "ino": seen.st_ino} if seen else None
 
 
 def judge(live: Json) -> tuple[str | None, str, str]:
@@ -250,11 +231,10 @@ class Command:
         called = plain and len(words) > 1 and words[0] in (self.launcher, "stagent") and words[1] in verbs
         return words[1] if called else ""
 
-    def forbidden(self, verbs: frozenset[str]) -> str:
+    def forbidden(self, verbs: set[str]) -> str:
         """Return what is called that only a person or the engine may call, or an empty text.
 
-        A word counts wherever it stands, also in quotes and here-documents: a shell has too many ways to run a text.
-        What hides both the program and the verb is not seen here; the program itself asks for a terminal.
+        A word counts wherever it stands, quoted or not: a shell has many ways to run a text. The program asks again.
         """
         text = bare = self.text.lower().replace("\\\n", "").replace("&>", ">").replace(">&", ">")
         # Expansions may stand for nothing in the middle of a word: the line is read with and without them.
@@ -279,10 +259,9 @@ class Command:
         module = base.startswith(MODULES) or "stagent/hooks/hook.py" in word
         return base in self.names or pattern or module or (word.startswith("-") and base.endswith("mstagent"))
 
-    def _verdict(self, word: str, rest: list[str], words: set[str], verbs: frozenset[str]) -> str:
+    def _verdict(self, word: str, rest: list[str], words: set[str], verbs: set[str]) -> str:
         verb, before = "", ""
         for item, after in zip(rest, [*rest[1:], ""], strict=True):
-            # Options and redirections may stand before the verb.
             if item[0] not in "->" and before != ">" and not (item.isdigit() and after.startswith(">")):
                 verb = item
                 break
@@ -298,48 +277,37 @@ class Command:
 
     def reaches(self, folder: str, cwd: str) -> bool:
         """Say whether the line names a folder or something in it."""
+        import os.path as paths
+
         text, user = self.text.replace("\\\n", "").translate(QUOTES), environment("HOME").rstrip("/")
         for spelt in ("${HOME}/", "$HOME/", "~/"):
             text = text.replace(spelt, user + "/")
         words = text.translate(dict.fromkeys(b"()[]{},`;|&<>=:\n\t", " ")).split(" ")
-        for word in [word if word.startswith("/") else f"{cwd}/{word}" for word in words if "/" in word]:
-            if within(normal(word).lower(), folder.lower()):
+        for word in filter(lambda word: "/" in word, words):
+            if (paths.normpath(paths.join(cwd or "/", word)) + "/").lower().startswith(folder.lower() + "/"):
                 return True
         return folder + "/" in text or "$STAGENT_HOME" in text or "${STAGENT_HOME" in text
 
 
-def normal(path: str) -> str:
-    """Take `.` and `..` out of an absolute path, without looking at the disk."""
-    parts: list[str] = []
-    for part in path.split("/"):
-        parts = parts[:-1] if part == ".." else [*parts, part] if part not in ("", ".") else parts
-    return "/" + "/".join(parts)
-
-
-def within(path: str, folder: str) -> bool:
-    """Say whether a path lies in a folder, or is it, by its name."""
-    return path == folder or path.startswith(folder + "/")
-
-
 def inside(path: str, folder: str) -> bool:
-    """Say whether a real path lies in a folder, or is it, under whatever name (a file system may ignore case)."""
-    import os.path as paths
-
-    there = paths.exists(folder) and not within(path, folder)
-    while there and path and not (paths.exists(path) and paths.samefile(path, folder)):
+    """Say whether a real path lies in a real folder, or is it, by any name (a file system may ignore case)."""
+    place = status(folder)
+    while path and path != folder:
+        here = status(path)
+        if place and here and (here.st_dev, here.st_ino) == (place.st_dev, place.st_ino):
+            return True
         path = path.rpartition("/")[0]
-    return bool(path) if there else within(path, folder)
+    return path == folder
 
 
-def say(event: str, text: str) -> Json:
+def say(event: str, text: str, key: str = "additionalContext", **more: str) -> Json:
     """Give the model context."""
-    return {"hookSpecificOutput": {"hookEventName": event, "additionalContext": text}}
+    return {"hookSpecificOutput": {"hookEventName": event, key: text, **more}}
 
 
 def permit(decision: str, reason: str) -> Json:
     """Decide a tool call."""
-    answer = {"permissionDecision": decision, "permissionDecisionReason": "Stagent: " + reason}
-    return {"hookSpecificOutput": {"hookEventName": "PreToolUse", **answer}}
+    return say("PreToolUse", "Stagent: " + reason, "permissionDecisionReason", permissionDecision=decision)
 
 
 def tell(text: str) -> Json:
@@ -359,47 +327,72 @@ class Hook:
         self.given: Json = given if isinstance(given, dict) else {}
         self.tool, self.call = self.text("tool_name"), self.text("tool_use_id")[:200]
         self.texts: dict[str, str] = live["texts"]
+        self.stem = f"{home}/live/{self.session}"
+        self.owner: bool = live["pid"] is None or process() == live["pid"]
+        self.delegated: bool = live["execution"] == "subagent" and live["kind"] in ("agent", "review")
         self.line: tuple[str, Json] | None = None
-        self.durable = False
 
     def text(self, key: str) -> str:
         """Return a field of the event as text; empty for anything else."""
         value = self.event.get(key)
         return value if isinstance(value, str) else ""
 
-    def beside(self, suffix: str) -> str:
-        """Return the path of a companion of the session's live file."""
-        return f"{self.home}/live/{self.session}{suffix}"
-
-    def note(self, kind: str, durable: bool = False, **data: object) -> None:
+    def note(self, kind: str, **data: object) -> None:
         """Ask for one spool line about this event."""
-        self.line, self.durable = (kind, data), durable
+        self.line = (kind, {**data, "lease": self.live["lease"], "epoch": self.live["epoch"]})
 
-    def owner(self) -> bool:
-        """Say whether this event comes from the process that holds the run."""
-        return self.live["pid"] is None or process() == self.live["pid"]
+    def spool(self) -> None:
+        """Append the event's one line to the run's spool, in one write. Raises OSError."""
+        if self.line is None:
+            return
+        kind, data = self.line
+        key = ":".join((self.session, self.call or self.text("prompt_id")[:200] or self.agent or "", self.name, kind))
+        document = {
+            "v": 1,
+            "k": key,
+            "t": time.time_ns() // 10**6,
+            "e": kind,
+            "s": self.session,
+            "p": process(),
+            "a": self.agent,
+        }
+        line = dump({**document, "d": data}).encode() + b"\n"
+        if len(line) >= LIMIT:
+            line = dump({**document, "d": {"cut": len(line)}}).encode() + b"\n"
+        flags = posix.O_RDWR | posix.O_APPEND | posix.O_CREAT | posix.O_CLOEXEC
+        descriptor = posix.open(self.live["spool"], flags, 0o600)
+        try:
+            size = posix.fstat(descriptor).st_size
+            if size and posix.pread(descriptor, 1, size - 1) != b"\n":
+                # A line that was cut by a crash must not take this one with it.
+                line = b"\n" + line
+            if posix.write(descriptor, line) != len(line):
+                raise OSError("the spool is full")
+            if kind not in QUICK:
+                posix.fsync(descriptor)
+        finally:
+            posix.close(descriptor)
 
     def waiting(self, reason: str, over: tuple[str, ...] | None = None) -> None:
         """Keep what the session waits for; only a change is written, with `over` only in place of one of these."""
-        known = small(self.beside(".waiting"))
-        if known != reason and self.owner() and (over is None or known in over):
-            write(self.beside(".waiting"), reason.encode("utf-8", "replace"))
+        known = small(f"{self.stem}.waiting")
+        if known != reason and self.owner and (over is None or known in over):
+            write(f"{self.stem}.waiting", reason.encode("utf-8", "replace"))
 
     def session_start(self) -> Json:
         """Tell the session where its run stands; a session id that replaced another takes the run with it."""
-        source = self.text("source")
         if self.previous:
-            self.note("Rebound", durable=True, old=self.previous)
-        elif source in ("startup", "resume"):
-            self.note("SessionStart", source=source)
-        if not self.owner() and alive(self.live["pid"]):
+            self.note("Rebound", old=self.previous)
+        elif self.text("source") in ("startup", "resume"):
+            self.note("SessionStart", source=self.text("source"))
+        if not self.owner and alive(self.live["pid"]):
             return tell("another process drives the run of this session; this one does not.")
         return say(self.name, self.texts["where"])
 
     def session_end(self) -> None:
         """End the lease, unless the same process goes on under another id."""
-        if self.text("reason") != "clear" and self.owner():
-            self.note("SessionEnd", durable=True, reason=self.text("reason")[:100])
+        if self.text("reason") != "clear" and self.owner:
+            self.note("SessionEnd", reason=self.text("reason")[:100])
 
     def waits(self) -> None:
         """Keep why the session waits, from the documented fields; something more exact that is known stays."""
@@ -426,27 +419,33 @@ class Hook:
         """Note a decision with everything that proves, or does not prove, that a person made it."""
         reference, gate = "", self.live["gate"] or {}
         if len(dump(text)) > 1000:
-            reference = f"{self.session}.{millis()}.{posix.getpid()}.text"
+            reference = f"{self.session}.{time.time_ns()}.{posix.getpid()}.text"
             pend(self.home, reference, text.encode("utf-8", "surrogatepass"))
         claim = {"decision": decision, "text": "" if reference else text, "reference": reference, **how}
         claim["source"] = self.text("command_source")[:100]
         claim["prompt"] = self.text("prompt_id")[:200]
         claim["attended"] = environment("CLAUDE_CODE_SESSION_ATTENDED")[:10]
         shown = {"body": gate.get("body") or "", "tree": gate.get("tree") or "", "anchor": self.live.get("head") or ""}
-        self.note("Decision", durable=True, **claim, **shown, parent=posix.getppid(), epoch=self.live["epoch"])
+        self.note("Decision", **claim, **shown, parent=posix.getppid())
 
     def picker(self) -> None:
         """An answer equal to a label of exactly our one question decides; any other answer to it is feedback."""
         gate, answers = self.live["gate"], self.given.get("answers")
-        if not gate or self.agent or not isinstance(answers, dict) or not same_question(self.given, gate):
+        if not gate or self.agent or not isinstance(answers, dict) or not self.asked():
             return
         answer = answers.get(gate["question"])
-        for option in gate["options"]:
-            if answer == option["label"]:
-                self.decide(option["decision"], "", via="picker", choice=option["label"])
-                return
-        if isinstance(answer, str) and answer.strip() and gate["options"][0]["decision"] != "answer":
+        chosen = {option["label"]: option["decision"] for option in gate["options"]}
+        if isinstance(answer, str) and answer in chosen:
+            self.decide(chosen[answer], "", via="picker", choice=answer)
+        elif isinstance(answer, str) and answer.strip() and "answer" not in chosen.values():
             self.decide("feedback", answer, via="picker")
+
+    def asked(self) -> bool:
+        """Say whether the call asks exactly the one question printed for the gate, and shows nothing beside it."""
+        gate = self.live["gate"]
+        options = [{"label": option["label"], "description": option["description"]} for option in gate["options"]]
+        question = {"question": gate["question"], "header": gate["header"], "options": options}
+        return self.given.get("questions") in ([question], [{**question, "multiSelect": False}])
 
     def before_tool(self) -> Json | None:
         """Guard the run's files and commands, the sub-agent, and the two calls that need no asking."""
@@ -469,17 +468,14 @@ class Hook:
         if self.tool == "AskUserQuestion" and done:
             self.picker()
         elif self.tool in WRITERS and self.agent and done and self.live["execution"] == "inline":
-            own = self.artifact()
+            own = self.places(self.live["artifact"]["path"])[0][0]
             if any(place == own for place, _ in self.places(self.given.get(WRITERS[self.tool]))):
-                self.note("ArtifactWrite", durable=True, artifact=mark(own), epoch=self.live["epoch"])
+                self.note("ArtifactWrite", artifact=mark(own))
         elif self.tool in ("Agent", "Task") and not done and self.given.get("subagent_type") == AGENT:
-            self.about_agent("LaunchFailed", call=self.call)
+            self.note("LaunchFailed", call=self.call)
 
     def places(self, path: object) -> list[tuple[str, str]]:
-        """Return each reading of a tool's path: where it lies, its folder resolved, and where it leads in the end.
-
-        Raises ValueError for what is no path.
-        """
+        """Return each reading of a tool's path: where it lies, and where it leads in the end; may raise ValueError."""
         import os.path as paths
 
         if not isinstance(path, str) or not path:
@@ -488,12 +484,8 @@ class Hook:
         found = []
         for reading in [joined, paths.expanduser(path)] if path.startswith("~") else [joined]:
             folder, name = paths.split(reading.rstrip("/") or "/")
-            found.append((normal(paths.realpath(folder) + "/" + name), paths.realpath(reading)))
+            found.append((paths.normpath(paths.realpath(folder) + "/" + name), paths.realpath(reading)))
         return found
-
-    def artifact(self) -> str:
-        """Where the current stage's artifact lies, its folder resolved."""
-        return self.places(self.live["artifact"]["path"])[0][0]
 
     def write_tool(self, path: object) -> Json | None:
         """Allow the stage's own artifact; deny what only the engine or another stage may write."""
@@ -503,15 +495,15 @@ class Hook:
             places = self.places(path)
         except ValueError:
             return permit("deny", "this path names no file.")
-        live, own = self.live, self.artifact()
+        live, own = self.live, self.places(self.live["artifact"]["path"])[0][0]
         for place, real in places:
             reason = self.protected(place, real, own)
             if reason:
                 return permit("deny", reason)
         declared = paths.realpath(live["project"]) + str(live["artifact"]["path"]).removeprefix(live["project"])
         plain = [own] == [place for place, _ in places] and own == declared and str(path).startswith("/")
-        # A file with a second name is somebody else's file as well.
-        plain = plain and self.owner() and not (paths.exists(own) and posix.stat(own).st_nlink > 1)
+        seen = status(own)
+        plain = plain and self.owner and (seen is None or seen.st_nlink == 1)
         return permit("allow", f"the artifact of stage {live['stage']}") if plain else None
 
     def protected(self, place: str, real: str, own: str) -> str:
@@ -548,7 +540,7 @@ class Hook:
             return None
         line = Command(command, self.live["launcher"])
         if line.plain(PLAIN_AGENT if self.agent else PLAIN) and self.given.keys() <= PLAIN_KEYS:
-            return permit("allow", "a plain call") if self.owner() else None
+            return permit("allow", "a plain call") if self.owner else None
         found = line.forbidden(AGENT_NEVER if self.agent else PERSONS)
         if found in AGENT_NEVER - PERSONS:
             return permit("deny", "a sub-agent does not move the run. Finish the artifact and end.")
@@ -557,25 +549,17 @@ class Hook:
         named = line.reaches(self.home, self.text("cwd"))
         return permit("deny", "the data home belongs to the engine.") if named else None
 
-    def about_agent(self, kind: str, durable: bool = False, **data: object) -> None:
-        """Note something about the stage's sub-agent, with the lease and epoch it belongs to."""
-        self.note(kind, durable, lease=self.live["lease"], epoch=self.live["epoch"], **data)
-
-    def delegated(self) -> bool:
-        """Say whether the stage is worked by the sub-agent."""
-        return self.live["execution"] == "subagent" and self.live["kind"] in ("agent", "review")
-
     def launch(self) -> Json | None:
         """Guard the stage's sub-agent: none in an inline stage, one at a time in a sub-agent stage."""
         if self.given.get("subagent_type") != AGENT or self.live["status"] != "running":
             return None
-        if self.agent or not self.delegated():
+        if self.agent or not self.delegated:
             return permit("deny", "a sub-agent launches no sub-agent." if self.agent else self.texts["inline"])
         running, granted = self.ledger()
         if not running and not granted:
             # Two calls of one message are asked about at the same time: the first line in the spool has it.
-            self.about_agent("Launch", call=self.call)
-            spool(self)
+            self.note("Launch", call=self.call)
+            self.spool()
             self.line = None
             running, granted = self.ledger()
         if running:
@@ -586,9 +570,8 @@ class Hook:
 
     def ledger(self) -> tuple[dict[str, int], str]:
         """Return the running agents of this stage and epoch with their start, and the launch not yet seen to start."""
-        known = self.live["ledger"]
-        running: dict[str, int] = {item["agent"]: item["started"] for item in known if not item["ended"]}
-        over = {item["agent"] for item in known if item["ended"]}
+        running: dict[str, int] = {item["agent"]: item["started"] for item in self.live["ledger"] if not item["ended"]}
+        over = {item["agent"] for item in self.live["ledger"] if item["ended"]}
         granted, since = "", 0
         for kind, agent, call, at in self.unfolded():
             if kind == "SubagentStart":
@@ -601,7 +584,7 @@ class Hook:
                 granted, since = call, at
             elif kind == "LaunchFailed" and call == granted:
                 granted = ""
-        return running, granted if millis() - since <= LAUNCH_MS else ""
+        return running, granted if time.time_ns() // 10**6 - since <= LAUNCH_MS else ""
 
     def unfolded(self) -> list[tuple[str, str, str, int]]:
         """Return the latest spool lines about sub-agents of this lease and epoch: kind, agent, call, time."""
@@ -622,9 +605,9 @@ class Hook:
 
     def agent_start(self) -> Json | None:
         """Only our own sub-agent enters the ledger."""
-        if self.text("agent_type") != AGENT or not self.agent or not self.delegated():
+        if self.text("agent_type") != AGENT or not self.agent or not self.delegated:
             return None
-        self.about_agent("SubagentStart", durable=True)
+        self.note("SubagentStart")
         return say(self.name, self.texts["bootstrap"])
 
     def agent_stop(self) -> Json | None:
@@ -639,7 +622,7 @@ class Hook:
                 "decision": "block",
                 "reason": "Stagent: " + self.texts["subagent_unfinished"].replace("{why}", why),
             }
-        self.about_agent("SubagentStop", durable=True, artifact=left)
+        self.note("SubagentStop", artifact=left)
         return None
 
     def stop(self) -> Json | None:
@@ -647,10 +630,11 @@ class Hook:
         live, texts = self.live, self.texts
         if live["status"] != "running" or (live["checking"] and alive(live["checker"])):
             return None
-        if not self.owner():
+        if not self.owner:
             return tell("another process drives this run; this session does not.")
         result, code, why = judge(live)
-        if code == "artifact.missing" and not self.begun():
+        begun = live["epoch"] > 1 or live["ledger"] or small(f"{self.stem}.begun") == live["run"]
+        if code == "artifact.missing" and not begun:
             return self.block("begin", texts["begin"])
         busy = self.busy()
         if busy:
@@ -684,10 +668,6 @@ class Hook:
         self.waiting(reason)
         return tell(text)
 
-    def begun(self) -> bool:
-        """Say whether the run's driver has looked at it since it began."""
-        return self.live["epoch"] > 1 or bool(self.live["ledger"]) or small(self.beside(".begun")) == self.live["run"]
-
     def busy(self) -> list[str]:
         """Return what excuses a stop: this run's agents of this stage, and its own waiting commands."""
         tasks = self.event.get("background_tasks")
@@ -695,21 +675,31 @@ class Hook:
         rows = [row for row in rows if row.get("status", "running") in ("running", "pending")]
         agents = {str(row.get("id")) for row in rows if row.get("type") != "shell"}
         found = []
-        for agent, since in self.ledger()[0].items() if self.delegated() else ():
+        for agent, since in self.ledger()[0].items() if self.delegated else ():
             if agent in agents or not isinstance(tasks, list):
-                clock = since // 1000 % 86400
-                at = f"{clock // 3600:02}:{clock // 60 % 60:02}:{clock % 60:02} UTC"
+                at = time.strftime("%H:%M:%S UTC", time.gmtime(since / 1000))
                 found.append(f"{AGENT} {agent[:12]}, started {at}")
             else:
                 # It ended without a word, perhaps killed: without this nobody could be launched in its place.
-                self.about_agent("SubagentGone", agent=agent)
+                self.note("SubagentGone", agent=agent)
         calls = [row["command"] for row in rows if row.get("type") == "shell" and isinstance(row.get("command"), str)]
         verbs = [Command(call, self.live["launcher"]).plain(("wait", "advance")) for call in calls]
         return found + [f"stagent {verb}" for verb in verbs if verb]
 
+    def program(self, what: str, wait: bool) -> int:
+        """Start the program for what a hook cannot do itself: look at the whole project. Return its exit status."""
+        argv = [self.live["python"], "-I", "-m", "stagent", "hook", what, "--session", self.session]
+        env = {**posix.environ, b"STAGENT_HOME": self.home.encode("utf-8", "surrogateescape")}
+        quiet: Any = [(posix.POSIX_SPAWN_OPEN, number, "/dev/null", posix.O_RDWR, 0) for number in (0, 1, 2)]
+        try:
+            child = posix.posix_spawn(argv[0], argv, env, file_actions=quiet, setpgroup=0)
+        except OSError:
+            return 127
+        return posix.waitstatus_to_exitcode(posix.waitpid(child, 0)[1]) if wait else 0
+
     def block(self, code: str, reason: str) -> Json:
         """Insist, as often as the stage allows without progress; then let the turn go as stalled."""
-        live, path = self.live, self.beside(".stop")
+        live, path = self.live, f"{self.stem}.stop"
         here = [live["run"], live["lease"], live["stage"], live["epoch"], mark(live["artifact"]["path"])]
         try:
             known = load(small(path))
@@ -718,12 +708,12 @@ class Hook:
         same = isinstance(known, dict) and known.get("here") == here and isinstance(known.get("count"), int)
         count, stalled = (known["count"] + 1, known.get("stalled") is True) if same else (1, False)
         if count == 1:
-            program(live, self.session, "snapshot", wait=False)
+            self.program("snapshot", wait=False)
         if not stalled and count >= live["stop"]["blocks"]:
-            stalled = program(live, self.session, "unchanged", wait=True) in (0, 127)
+            stalled = self.program("unchanged", wait=True) in (0, 127)
             count = count if stalled else 0
             if stalled:
-                self.note("Stalled", durable=True, blocks=count, code=code, epoch=live["epoch"])
+                self.note("Stalled", blocks=count, code=code)
         write(path, dump({"here": here, "count": count, "stalled": stalled}).encode())
         if stalled:
             return tell(self.texts["stalled"].replace("{count}", str(live["stop"]["blocks"])))
@@ -741,25 +731,6 @@ EVENTS: dict[str, Any] = {
 }  # fmt: skip
 
 
-def same_question(given: Json, gate: Json) -> bool:
-    """Say whether a call asks exactly the one question printed for the gate, and shows nothing beside it."""
-    options = [{"label": option["label"], "description": option["description"]} for option in gate["options"]]
-    asked = {"question": gate["question"], "header": gate["header"], "options": options}
-    return given.get("questions") in ([asked], [{**asked, "multiSelect": False}])
-
-
-def program(live: Json, session: str, what: str, wait: bool) -> int:
-    """Start the program for what a hook cannot do itself: look at the whole project. Return its exit status."""
-    argv = [live["python"], "-I", "-m", "stagent", "hook", what, "--session", session]
-    env = {**posix.environ, b"STAGENT_HOME": live["home"].encode("utf-8", "surrogateescape")}
-    quiet: Any = [(posix.POSIX_SPAWN_OPEN, number, "/dev/null", posix.O_RDWR, 0) for number in (0, 1, 2)]
-    try:
-        child = posix.posix_spawn(argv[0], argv, env, file_actions=quiet, setpgroup=0)
-    except OSError:
-        return 127
-    return posix.waitstatus_to_exitcode(posix.waitpid(child, 0)[1]) if wait else 0
-
-
 def keep_arguments(home: str, event: Json) -> None:
     """Keep a `stagent:` command's arguments word for word, for the command's own line to take once."""
     fields = {"command": "command_name", "args": "command_args", "prompt": "prompt_id", "source": "command_source"}
@@ -767,33 +738,8 @@ def keep_arguments(home: str, event: Json) -> None:
     kept = {name: value if isinstance(value, str) else "" for name, value in texts.items()}
     if kept["command"].startswith("stagent:"):
         who = {"pid": environment("CLAUDE_PID"), "attended": environment("CLAUDE_CODE_SESSION_ATTENDED")}
-        pend(home, event["session_id"] + ".json", dump({"v": 1, **kept, **who, "t": millis()}).encode())
-
-
-def spool(hook: Hook) -> None:
-    """Append the event's one line to the run's spool, in one write. Raises OSError."""
-    if hook.line is None:
-        return
-    kind, data = hook.line
-    part = hook.call or hook.text("prompt_id")[:200] or hook.agent or ""
-    key = ":".join((hook.session, part, hook.name, kind))
-    document = {"v": 1, "k": key, "t": millis(), "e": kind, "s": hook.session, "p": process(), "a": hook.agent}
-    line = dump({**document, "d": data}).encode() + b"\n"
-    if len(line) >= LIMIT:
-        line = dump({**document, "d": {"cut": len(line)}}).encode() + b"\n"
-    flags = posix.O_RDWR | posix.O_APPEND | posix.O_CREAT | posix.O_CLOEXEC
-    descriptor = posix.open(hook.live["spool"], flags, 0o600)
-    try:
-        size = posix.fstat(descriptor).st_size
-        if size and posix.pread(descriptor, 1, size - 1) != b"\n":
-            # A line that was cut by a crash must not take this one with it.
-            line = b"\n" + line
-        if posix.write(descriptor, line) != len(line):
-            raise OSError("the spool is full")
-        if hook.durable:
-            posix.fsync(descriptor)
-    finally:
-        posix.close(descriptor)
+        document = dump({"v": 1, **kept, **who, "t": time.time_ns() // 10**6})
+        pend(home, event["session_id"] + ".json", document.encode())
 
 
 def rebind(home: str, event: Json) -> tuple[Json, str] | None:
@@ -827,7 +773,7 @@ def handle(home: str, text: str) -> Json | None:
         return None
     hook = Hook(home, event, *found)
     answer: Json | None = EVENTS[name](hook)
-    spool(hook)
+    hook.spool()
     return answer
 
 
@@ -835,15 +781,16 @@ def main(argv: list[str]) -> None:
     """Read an event, answer it, and never fail: exit 0 whatever happens."""
     text = ""
     try:
-        text = (drain(0, LARGE) or b"").decode("utf-8", "replace")
+        data = drain(0, LARGE)
+        text = data.decode("utf-8", "replace") if len(data) <= LARGE else ""
         answer = handle(argv[1], text) if text else None
         if answer is not None:
-            put(1, dump(answer).encode())
+            posix.write(1, dump(answer).encode())
     except BaseException as error:  # noqa: BLE001 - the outermost frame: a hook that fails must harm nobody
         try:
             session = load(text).get("session_id")
             if safe(session) and read(f"{argv[1]}/live/{session}.json") is not None:
-                put(1, dump(tell(f"the hook failed ({type(error).__name__}); run stagent doctor.")).encode())
+                posix.write(1, dump(tell(f"the hook failed ({type(error).__name__}); run stagent doctor.")).encode())
         except BaseException:  # noqa: BLE001 - there is nobody left to tell
             return
 

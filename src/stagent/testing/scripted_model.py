@@ -43,10 +43,6 @@ class Turn:
     usage: Mapping[str, int] = field(default_factory=dict)
     stop: str = ""
 
-    def __add__(self, other: Turn) -> Turn:
-        """One turn that says both."""
-        return Turn(self.blocks + other.blocks, self.delay + other.delay, self.error or other.error)
-
 
 def text(words: str, delay: float = 0.0) -> Turn:
     """A turn of plain words; with nothing else in it, the agent's turn ends here."""
@@ -84,11 +80,6 @@ class Request:
     def main(self) -> bool:
         """Whether the main conversation asks; asides such as titles offer no tools and are not part of it."""
         return not self.agent and bool(self.tools)
-
-    @property
-    def system(self) -> str:
-        """The system prompt."""
-        return _plain(self.body.get("system"))
 
     @property
     def fresh(self) -> str:
@@ -249,7 +240,7 @@ class ScriptedModel:
         return [request for request in self.requests if request.agent]
 
     def say(self, *more: Rule | Thread) -> None:
-        """Put rules before the script while it runs."""
+        """Put rules before the script while it runs. Raises RuntimeError where the script is a function."""
         with self._changed:
             if callable(self._script):
                 raise RuntimeError("a script that is a function takes no rules")
@@ -393,7 +384,6 @@ def _message(request: Request, turn: Turn) -> Json:
         for index, block in enumerate(turn.blocks)
     ]
     calls = any(block["type"] == "tool_use" for block in blocks)
-    counts = {"cache_creation_input_tokens": 0, "cache_read_input_tokens": 0}
     return {
         "id": f"msg_{request.number:06d}",
         "type": "message",
@@ -402,7 +392,7 @@ def _message(request: Request, turn: Turn) -> Json:
         "content": blocks,
         "stop_reason": turn.stop or ("tool_use" if calls else "end_turn"),
         "stop_sequence": None,
-        "usage": {"input_tokens": 1000, "output_tokens": 50, **counts, **turn.usage},
+        "usage": {"input_tokens": 1000, "output_tokens": 50, **turn.usage},
     }
 
 

@@ -167,6 +167,36 @@ def commands(workflow: Workflow) -> st.SearchStrategy[cmd.Command]:
     """Anything `decide` may be asked about a run of this workflow, sensible or not."""
     text = st.none() | DIGESTS
     stages = st.sampled_from(sorted(workflow.stages))
+    begun, ended, checked = _reports(workflow, stages)
+    choices = sorted({result for stage in workflow.stages.values() for result in stage.transitions})
+    return st.one_of(
+        st.builds(cmd.Advance, to=st.none() | stages, producer=st.sampled_from([None, "somebody"])),
+        st.builds(
+            cmd.DecideGate,
+            decision=st.sampled_from(["approve", "reject", "redo", "answer"]),
+            channel=st.sampled_from(["terminal", "hook", "app", "policy"]),
+            choice=st.sampled_from(["", *choices]),
+            text=text,
+            body=st.none() | DIGESTS,
+            tree=st.none() | DIGESTS,
+        ),
+        st.builds(cmd.Refuse, code=st.just("artifact.missing"), text=text),
+        st.builds(cmd.BeginAttempt, event=begun),
+        st.builds(cmd.EndAttempt, event=ended),
+        st.builds(cmd.EndCheck, event=checked),
+        st.builds(cmd.Interrupt, reason=text),
+        st.builds(cmd.Resume, holder=holders(), take_over=st.booleans()),
+        st.builds(cmd.Rebind, session=st.sampled_from(["session-1", "session-2"])),
+        st.builds(cmd.Stall, blocks=st.integers(min_value=0, max_value=9), text=text),
+        st.builds(cmd.GiveUp, by=st.sampled_from(["agent", "engine"]), text=text),
+        st.builds(cmd.Cancel, text=text),
+    )
+
+
+def _reports(
+    workflow: Workflow, stages: st.SearchStrategy[str]
+) -> tuple[st.SearchStrategy[ev.AttemptStarted], st.SearchStrategy[ev.AttemptEnded], st.SearchStrategy[ev.CheckEnded]]:
+    """What a driver may report: an attempt that begins or ends, a check that ended."""
     epochs = st.integers(min_value=1, max_value=workflow.max_epoch + 1)
     numbers = st.integers(min_value=1, max_value=4)
     agents = st.sampled_from([None, "agent-1", "agent-2"])
@@ -190,31 +220,7 @@ def commands(workflow: Workflow) -> st.SearchStrategy[cmd.Command]:
         tree_after=DIGESTS,
         outcome=st.sampled_from(["pass", "fail", "timeout", "error", "protected", "abandoned"]),
     )
-    choices = st.sampled_from(
-        ["", *sorted({result for stage in workflow.stages.values() for result in stage.transitions})]
-    )
-    return st.one_of(
-        st.builds(cmd.Advance, to=st.none() | stages, producer=st.sampled_from([None, "somebody"])),
-        st.builds(
-            cmd.DecideGate,
-            decision=st.sampled_from(["approve", "reject", "redo", "answer"]),
-            channel=st.sampled_from(["terminal", "hook", "app", "policy"]),
-            choice=choices,
-            text=text,
-            body=st.none() | DIGESTS,
-            tree=st.none() | DIGESTS,
-        ),
-        st.builds(cmd.Refuse, code=st.just("artifact.missing"), text=text),
-        st.builds(cmd.BeginAttempt, event=begun),
-        st.builds(cmd.EndAttempt, event=ended),
-        st.builds(cmd.EndCheck, event=checked),
-        st.builds(cmd.Interrupt, reason=text),
-        st.builds(cmd.Resume, holder=holders(), take_over=st.booleans()),
-        st.builds(cmd.Rebind, session=st.sampled_from(["session-1", "session-2"])),
-        st.builds(cmd.Stall, blocks=st.integers(min_value=0, max_value=9), text=text),
-        st.builds(cmd.GiveUp, by=st.sampled_from(["agent", "engine"]), text=text),
-        st.builds(cmd.Cancel, text=text),
-    )
+    return begun, ended, checked
 
 
 @st.composite

@@ -21,7 +21,7 @@ import sys
 import termios
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -187,6 +187,11 @@ class Run(Driven):
         self.machine = machine
         self.run = run
 
+    def status(self) -> str:
+        """Its status once everything that hooks saw is folded, as any call of the program does it."""
+        self.machine.cli("status", self.run)
+        return self.state.status
+
 
 class Desk(Machine):
     """A person's machine with Claude Code, the plugin, and a scripted model."""
@@ -215,6 +220,11 @@ class Desk(Machine):
         self.cli("install", "claude-code")
         self.plugin = self.home / "plugin" / "plugins" / "stagent"
         assert (self.plugin / "hooks" / "hooks.json").is_file()
+
+    def register(self) -> None:
+        """Have Claude Code take the plugin in for good, as a person does; sessions then need not name its folder."""
+        done = self.cli("install", "claude-code", "--claude", self.claude, timeout=40)
+        assert done.status == 0, done.err
 
     def agent_env(self, **more: str) -> dict[str, str]:
         """The environment of a session: this machine's, the model's address, and nothing that reaches out."""
@@ -305,10 +315,10 @@ class Desk(Machine):
         """The model calls a shell command."""
         return Turn(({"type": "tool_use", "name": "Bash", "input": {"command": command, **more}},))
 
-    def artifact(self, stage: str, result: str, epoch: int = 1, body: str = "Work.") -> Callable[[Request], Turn]:
-        """The model writes the artifact of a stage of its session's run with the Write tool."""
+    def artifact(self, stage: str, result: str, epoch: int = 1, body: str = "Work.", of: str = "") -> Answer:
+        """The model writes the artifact of a stage with the Write tool, in the run folder of its session or `of`."""
         words = f"---\nepoch: {epoch}\nresult: {result}\n---\n{body}\n"
-        return lambda request: tool("Write", file_path=str(self.report(request.session, stage)), content=words)
+        return lambda request: tool("Write", file_path=str(self.report(of or request.session, stage)), content=words)
 
     def report(self, session: str, stage: str) -> Path:
         """Where the artifact of a stage of a session's run lies."""

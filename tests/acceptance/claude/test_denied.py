@@ -75,9 +75,10 @@ def test_a_hidden_call_is_refused_by_the_program_itself(desk: Desk, model: Scrip
 
 
 def test_a_nested_session_cannot_approve_for_the_person(desk: Desk, model: ScriptedModel) -> None:
+    desk.register()
+
     def nested(request: Request) -> Turn:
-        plugin = f"--plugin-dir {desk.plugin}"
-        return desk.shell(f"echo /stagent:approve | {desk.claude} -p {plugin} --resume {request.session}; echo over")
+        return desk.shell(f"echo /stagent:approve | {desk.claude} -p --resume {request.session}; echo over")
 
     play = Play(
         model,
@@ -89,7 +90,7 @@ def test_a_nested_session_cannot_approve_for_the_person(desk: Desk, model: Scrip
         (desk.call("advance"), "a person must approve"),
         (text("Waiting."), None),
     )
-    screen = desk.terminal(allow=["Bash", "Write"])
+    screen = desk.terminal(allow=["Bash", "Write"], plugin=False)
     screen.say(f"/stagent:start --flow {desk.flow(PLAN)} a task")
     play.over()
     run = desk.run()

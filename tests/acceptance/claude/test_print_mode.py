@@ -62,7 +62,7 @@ def test_at_a_gate_it_ends_and_says_how_to_approve_and_goes_on_when_resumed(desk
     session = play.over(quiet=0)[0].session
     run = desk.run()
     assert f"stagent approve {run.run}" in first.told()
-    assert run.state.status == "interrupted"
+    assert run.status() == "interrupted"
 
     assert desk.person("approve", run.run).status == 0
     play = Play(

@@ -39,9 +39,7 @@ def test_in_print_mode_the_stage_is_worked_and_accepted(desk: Desk, model: Scrip
     assert [event["outcome"] for event in run.log("attempt.ended")] == ["ok"]
 
 
-def test_interactively_the_session_waits_for_its_agent_and_a_second_is_denied(
-    desk: Desk, model: ScriptedModel
-) -> None:
+def test_interactively_the_session_waits_for_its_agent_and_a_second_is_denied(desk: Desk, model: ScriptedModel) -> None:
     model.say(
         Thread(
             [desk.call("bootstrap"), desk.shell("sleep 3"), desk.artifact("work", "PASS"), text("It passed.")],

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from fixtures_claude import SESSION, Desk
+from fixtures_claude import HOOK, SESSION, Desk
 from stagent.cli.hook import EVENTS, OWN
 from stagent.engine.install import HOOKS
 
@@ -196,7 +197,9 @@ def test_wrong_usage(desk: Desk, say: Any) -> None:
 
 
 def test_every_registered_event_can_be_called() -> None:
+    handled = runpy.run_path(str(HOOK))["EVENTS"]
     assert set(EVENTS) == set(HOOKS)
+    assert set(handled) <= set(HOOKS), "an event nobody registers never comes"
 
 
 def test_a_session_that_was_cleared_finds_its_run(desk: Desk, say: Any) -> None:

@@ -87,7 +87,7 @@ def test_the_real_program_finds_it_valid(installed: Machine) -> None:
     provides = said["provides"]
     assert {hook["event"] for hook in provides["hooks"]} == set(install.HOOKS)
     assert {"stagent:start", "stagent:continue", "stagent:approve", "stagent:reject"} <= set(provides["commands"])
-    assert {"stagent:stagent", "stagent:setup"} <= set(provides["skills"])
+    assert {"stagent:stagent", "stagent:setup", "stagent:create"} <= set(provides["skills"])
     assert provides["agents"] == ["stagent:workflow-subagent"]
     assert installed.claude("validate", "--strict", "--json", str(installed.home / "plugin"))["success"] is True
 
@@ -111,6 +111,30 @@ def test_a_session_loads_it_from_its_folder_and_its_hooks_fire(installed: Machin
     for event in ("SessionStart", "UserPromptSubmit"):
         assert (answers[event]["exit_code"], answers[event]["stdout"]) == (0, ""), answers[event]
     assert not (installed.home / "live").exists()
+
+
+def test_a_persons_words_reach_the_run_whatever_they_are(installed: Machine, say: Callable[..., Any]) -> None:
+    """The command's own line is run before the model is asked, which cannot be reached here."""
+    task = 'it\'s "quoted"; touch injected; $HOME `id` && x | y 🎉'
+    project = installed.person / "project"
+    project.mkdir()
+    subprocess.run(["git", "init", "-q"], cwd=project, check=True)
+    words = ["claude", "-p", f"/stagent:start --flow goal-pursuit {task}", "--output-format", "json"]
+    subprocess.run(
+        [*words, "--session-id", SESSION],
+        cwd=project,
+        env={**os.environ, "CLAUDE_CODE_MAX_RETRIES": "0"},
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    status = say("status", "--session", SESSION, "--json").json
+    assert (status["workflow"], status["stage"]) == ("goal-pursuit", "briefing")
+    # The process is over, and its end was seen.
+    assert status["status"] == "interrupted"
+    assert task in say("show", status["run"]).out
+    assert not (project / "injected").exists()
+    assert list((installed.home / "pending").iterdir()) == []
 
 
 def test_hooks_are_registered_without_a_shell_and_with_short_limits(installed: Machine) -> None:

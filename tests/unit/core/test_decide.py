@@ -397,7 +397,29 @@ def a_check_cannot_be_run() -> Any:
 def a_protected_file_changed() -> Any:
     world = made(CHECKED)
     world.work("approved")
-    return world.advance(outcome="protected")
+    answer = world.advance(outcome="protected")
+    assert "does not count: files it depends on were changed or removed while it ran" in answer.message
+    return answer
+
+
+@refuses("check.protected", "work")
+def a_protected_file_had_changed_before() -> Any:
+    world = made(CHECKED)
+    world.work("approved")
+    world.do(cmd.Advance())
+    [(name, running)] = world.now.checks.items()
+    done = ev.CheckEnded(
+        name=name,
+        epoch=1,
+        artifact=running.artifact,
+        tree=running.tree,
+        tree_after=running.tree,
+        outcome="protected",
+    )
+    world.do(cmd.EndCheck(event=done), ENGINE)
+    answer = world.ask(cmd.Advance())
+    assert "was not run: files it depends on were changed or removed." in answer.message
+    return answer
 
 
 @refuses("check.late", "state")

@@ -81,15 +81,14 @@ class Request:
         """Whether the main conversation asks; asides such as titles offer no tools and are not part of it."""
         return not self.agent and bool(self.tools)
 
+    def _news(self) -> list[Json]:
+        own = [at for at, message in enumerate(self.messages) if message.get("role") == "assistant"]
+        return self.messages[own[-1] + 1 if own else 0 :]
+
     @property
     def fresh(self) -> str:
         """Everything that was said to the model since its own last message, tool results and context alike."""
-        parts: list[str] = []
-        for message in reversed(self.messages):
-            if message.get("role") == "assistant":
-                break
-            parts.append(_plain(message.get("content")))
-        return "\n".join(reversed(parts))
+        return "\n".join(_plain(message.get("content")) for message in self._news())
 
     @property
     def whole(self) -> str:
@@ -98,14 +97,8 @@ class Request:
 
     def results(self) -> list[Json]:
         """The tool results among what is fresh, as they came: `tool_use_id`, `content`, `is_error`."""
-        found: list[Json] = []
-        for message in reversed(self.messages):
-            if message.get("role") == "assistant":
-                break
-            content = message.get("content")
-            if isinstance(content, list):
-                found = [block for block in content if block.get("type") == "tool_result"] + found
-        return found
+        said = [message["content"] for message in self._news() if isinstance(message.get("content"), list)]
+        return [block for content in said for block in content if block.get("type") == "tool_result"]
 
     def __repr__(self) -> str:
         who = f"sub-agent {self.agent}" if self.agent else "main" if self.tools else "aside"
@@ -232,12 +225,12 @@ class ScriptedModel:
     @property
     def main(self) -> list[Request]:
         """The requests of the main conversation."""
-        return [request for request in self.requests if request.main]
+        return list(filter(of_main, self.requests))
 
     @property
     def agents(self) -> list[Request]:
         """The requests of sub-agents."""
-        return [request for request in self.requests if request.agent]
+        return list(filter(of_agents, self.requests))
 
     def say(self, *more: Rule | Thread) -> None:
         """Put rules before the script while it runs. Raises RuntimeError where the script is a function."""

@@ -120,7 +120,7 @@ def test_waiting_ends_with_the_request_or_in_time() -> None:
         late.start()
         assert model.wait(says("late"), 5).fresh == "late"
         late.join()
-        with pytest.raises(TimeoutError, match="no such request in 0.1 s"):
+        with pytest.raises(TimeoutError, match=r"no such request in 0\.1 s"):
             model.wait(says("never"), 0.1)
 
 

@@ -10,6 +10,7 @@ import os
 
 COUNTS: dict[str, tuple[int, int]] = {
     "crash_kills": (40, 500),
+    "hook_states": (300, 10000),
     "hypothesis_examples": (60, 1000),
     "race_processes": (4, 8),
 }

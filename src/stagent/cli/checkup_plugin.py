@@ -115,10 +115,15 @@ def launcher(patient: Patient) -> Findings:
     place = Path(patient.data.launcher)
     owner = install.launcher_home(place)
     if owner != str(patient.data.root):
-        what = "the launcher is gone" if owner is None else "the launcher is not the one of this data home"
-        code = "launcher.missing" if owner is None else "launcher.foreign"
-        move = "" if owner is None else "Move that file away, then: "
-        yield Finding(code=code, where=str(place), what=what, remedy=f"{move}{AGAIN}.")
+        if owner is None:
+            yield Finding(code="launcher.missing", where=str(place), what="the launcher is gone", remedy=f"{AGAIN}.")
+            return
+        yield Finding(
+            code="launcher.foreign",
+            where=str(place),
+            what="the launcher is not the one of this data home",
+            remedy=f"Move that file away, then: {AGAIN}.",
+        )
     elif not os.access(place, os.X_OK):
         yield Finding(
             code="launcher.mode", where=str(place), what="the launcher cannot be run", remedy=f"chmod 755 {place}"

@@ -21,7 +21,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
 from typing import Any, Self
 
 Json = dict[str, Any]
@@ -34,14 +33,13 @@ _SESSION = "x-claude-code-session-id"
 class Turn:
     """What the model answers: content blocks, after a delay in seconds, or an error instead.
 
-    `error` is an HTTP status; `usage` overrides token counts; `stop` overrides the reason for which the turn ends.
+    `error` is an HTTP status; `usage` overrides token counts.
     """
 
     blocks: tuple[Json, ...] = ()
     delay: float = 0.0
     error: int = 0
     usage: Mapping[str, int] = field(default_factory=dict)
-    stop: str = ""
 
 
 def text(words: str, delay: float = 0.0) -> Turn:
@@ -196,7 +194,7 @@ class ScriptedModel:
         self._thread.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -248,8 +246,7 @@ class ScriptedModel:
                 if found is not None:
                     return found
                 if not self._changed.wait(max(0.0, until - time.monotonic())):
-                    seen = "\n".join(map(repr, self._requests[-6:]))
-                    raise TimeoutError(f"no such request in {seconds:g} s; the last were:\n{seen}")
+                    raise TimeoutError(f"no such request in {seconds:g} s; the last were: {self._requests[-6:]}")
 
     def more(self, seconds: float) -> list[Request]:
         """Wait, and return the requests that came meanwhile: none where an agent was left alone."""
@@ -325,8 +322,6 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self._json(200, {"data": [], "has_more": False})
 
-    do_HEAD = do_GET
-
     def do_POST(self) -> None:
         length = int(self.headers.get("content-length") or 0)
         if length > _LONGEST:
@@ -342,9 +337,7 @@ class _Handler(BaseHTTPRequestHandler):
         if turn.error:
             return self._json(turn.error, _problem("invalid_request_error" if turn.error == 400 else "api_error"))
         message = _message(request, turn)
-        if body.get("stream"):
-            return self._stream(message)
-        return self._json(200, message)
+        return self._stream(message) if body.get("stream") else self._json(200, message)
 
     def _json(self, status: int, document: Json) -> None:
         data = json.dumps(document).encode()
@@ -352,8 +345,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("content-type", "application/json")
         self.send_header("content-length", str(len(data)))
         self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(data)
+        self.wfile.write(data)
 
     def _stream(self, message: Json) -> None:
         self.send_response(200)
@@ -383,7 +375,7 @@ def _message(request: Request, turn: Turn) -> Json:
         "role": "assistant",
         "model": request.body.get("model"),
         "content": blocks,
-        "stop_reason": turn.stop or ("tool_use" if calls else "end_turn"),
+        "stop_reason": "tool_use" if calls else "end_turn",
         "stop_sequence": None,
         "usage": {"input_tokens": 1000, "output_tokens": 50, **turn.usage},
     }

@@ -74,11 +74,38 @@ def test_a_hidden_call_is_refused_by_the_program_itself(desk: Desk, model: Scrip
     assert run.log("gate.decided") == []
 
 
-def test_a_nested_session_cannot_approve_for_the_person(desk: Desk, model: ScriptedModel) -> None:
+NESTED = {
+    "print mode": "echo /stagent:approve | {claude} -p --resume {session}; echo over",
+    "a terminal of its own": "python3 nested.py {claude} --resume {session}; echo over",
+}
+TYPIST = """
+import os, pty, sys, threading, time
+def type_in(terminal):
+    for words in (b"/stagent:approve", b"\\r", None):
+        time.sleep(4)
+        if words:
+            os.write(terminal, words)
+    os.kill(pid, 15)
+pid, terminal = pty.fork()
+if pid == 0:
+    os.execv(sys.argv[1], sys.argv[1:])
+threading.Thread(target=type_in, args=(terminal,)).start()
+while True:
+    try:
+        os.read(terminal, 65536)
+    except OSError:
+        break
+os.waitpid(pid, 0)
+"""
+
+
+@pytest.mark.parametrize("way", NESTED)
+def test_a_nested_session_cannot_approve_for_the_person(desk: Desk, model: ScriptedModel, way: str) -> None:
     desk.register()
+    (desk.project / "nested.py").write_text(TYPIST)
 
     def nested(request: Request) -> Turn:
-        return desk.shell(f"echo /stagent:approve | {desk.claude} -p --resume {request.session}; echo over")
+        return desk.shell(NESTED[way].format(claude=desk.claude, session=request.session))
 
     play = Play(
         model,

@@ -79,6 +79,8 @@ def render(workflow: Workflow, state: State, folder: RunFolder, brief: Brief, ho
     """Return the bytes of the live file of a session's run; the same state and artifact give the same bytes."""
     stage = workflow.stages[state.stage]
     holder = state.lease.holder if state.lease else None
+    # When the process that runs a check is dead nobody will wake the session.
+    running = [check for check in state.checks.values() if check.outcome == "running"]
     document = {
         "v": VERSION,
         "run": state.run,
@@ -102,7 +104,8 @@ def render(workflow: Workflow, state: State, folder: RunFolder, brief: Brief, ho
         "gate": picker(workflow, state, folder),
         "writes": stage.writes,
         "ledger": [{"agent": agent.id, "ended": agent.ended, "started": agent.started_at} for agent in state.agents],
-        **_checking(state),
+        "checking": bool(running),
+        "checker": running[0].pid if running else None,
         "stop": {"blocks": stage.stop.blocks, "message": stage.stop.message},
         "home": str(home.root),
         "spool": str(home.spool(state.run)),
@@ -123,12 +126,6 @@ def _artifact(path: Path) -> dict[str, object]:
         "mtime_ns": mark.mtime_ns if mark else None,
         "ino": mark.ino if mark else None,
     }
-
-
-def _checking(state: State) -> dict[str, object]:
-    """Whether a check runs, and the process that runs it: when that is dead nobody will wake the session."""
-    running = [check for check in state.checks.values() if check.outcome == "running"]
-    return {"checking": bool(running), "checker": running[0].pid if running else None}
 
 
 def texts(workflow: Workflow, state: State, brief: Brief, launcher: str) -> dict[str, str]:

@@ -261,7 +261,7 @@ class Command:
 
     def _verdict(self, word: str, rest: list[str], words: set[str], verbs: set[str]) -> str:
         verb, before = "", ""
-        for item, after in zip(rest, [*rest[1:], ""], strict=True):
+        for item, after in zip(rest, [*rest[1:], ""], strict=False):
             if item[0] not in "->" and before != ">" and not (item.isdigit() and after.startswith(">")):
                 verb = item
                 break

@@ -374,9 +374,9 @@ class Play:
 
 
 def _numbers() -> Iterator[int]:
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            yield int(entry.name)
+    # Without /proc nothing can be asked for its environment; then only what was opened here is ended.
+    for entry in Path("/proc").glob("[0-9]*"):
+        yield int(entry.name)
 
 
 def _environment(pid: int) -> bytes:

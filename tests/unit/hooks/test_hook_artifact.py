@@ -87,7 +87,6 @@ def _lay(draw: st.DrawFn, world: ServiceWorld) -> None:
 def _compare(world: ServiceWorld, steps: list[str]) -> None:
     """The hook's judgement of the artifact and of a stop follow from the engine's own answer."""
     world.service.state(world.run)
-    live = json.loads((world.place / "home" / "live" / "session-1.json").read_bytes())
     state, stage = world.now, world.stage
     gathered = world.service.gatherer.for_advance(world.workflow, state, world.folder)
     answer = decide(world.workflow, state, world.driver, cmd.Advance(producer="w"), gathered.evidence)
@@ -95,6 +94,7 @@ def _compare(world: ServiceWorld, steps: list[str]) -> None:
         # What was read is recorded first; asked again, the engine says whether it is enough.
         state = world.service.append(state, answer, "driver", gathered.blobs)
         answer = decide(world.workflow, state, world.driver, cmd.Advance(producer="w"), gathered.evidence)
+    live = json.loads((world.place / "home" / "live" / "session-1.json").read_bytes())
     code = answer.code if isinstance(answer, Refusal) else ""
     result, hook_code, why = hook.judge(live)
     found = gathered.evidence.artifact

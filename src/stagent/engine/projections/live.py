@@ -13,6 +13,7 @@ from typing import cast
 import msgspec
 
 from stagent.config import DataHome
+from stagent.core.evidence import Found
 from stagent.core.model import Stage, Workflow
 from stagent.core.refusals import place
 from stagent.core.state import State
@@ -44,11 +45,17 @@ def picker(workflow: Workflow, state: State, folder: RunFolder) -> dict[str, obj
         "options": options,
         "for": list(stage.gate.results) if stage.gate else [],
         "explicit": stage.gate.explicit if stage.gate else True,
-        "open": state.gate is not None and (human or (found is not None and state.gate.body == found.body)),
+        "open": state.gate is not None and (human or (found is not None and _shown(state, found))),
         "decided": state.gate.decision if state.gate and (human or not found or state.gate.body == found.body) else "",
         "body": found.body if found else "",
         "tree": state.gate.tree if state.gate and state.gate.tree else "",
     }
+
+
+def _shown(state: State, found: Found) -> bool:
+    """Whether the gate opened with exactly this artifact: another result under the same text needs its checks first."""
+    same = state.artifact is not None and state.artifact.digest == found.digest
+    return same and state.gate is not None and state.gate.body == found.body
 
 
 _APPROVAL = [

@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 
 from stagent.agents import scripted_child
-from stagent.core.ports import AgentEvent, AttemptSpec, Launch
+from stagent.core.ports import AgentEvent, AttemptSpec, Launch, Verdict
 from stagent.errors import StagentError, UsageError
 
 
@@ -82,19 +82,24 @@ class ScriptedBackend:
             )
         ]
 
-    def judge(self, exit_code: int, events: Sequence[AgentEvent]) -> tuple[str, str]:
-        """Return `ok` only for exit 0 with a last result that is no error, else `failed` and the reason."""
-        if exit_code < 0:
-            return "failed", f"ended by signal {_signal_name(-exit_code)}"
-        if exit_code > 0:
-            errors = [event.text for event in events if event.kind == "error" and event.text]
-            return "failed", f"exit code {exit_code}" + (f": {errors[-1]}" if errors else "")
-        results = [event for event in events if event.kind == "result"]
-        if not results:
-            return "failed", "ended without a result"
-        if results[-1].is_error:
-            return "failed", results[-1].text or "the result is an error"
-        return "ok", ""
+    def judge(self, exit_code: int, events: Sequence[AgentEvent]) -> Verdict:
+        """Say `ok` only for exit 0 with a last result that is no error."""
+        reason = _reason(exit_code, events)
+        return Verdict(status="failed" if reason else "ok", reason=reason)
+
+
+def _reason(exit_code: int, events: Sequence[AgentEvent]) -> str:
+    if exit_code < 0:
+        return f"ended by signal {_signal_name(-exit_code)}"
+    if exit_code > 0:
+        errors = [event.text for event in events if event.kind == "error" and event.text]
+        return f"exit code {exit_code}" + (f": {errors[-1]}" if errors else "")
+    results = [event for event in events if event.kind == "result"]
+    if not results:
+        return "ended without a result"
+    if results[-1].is_error:
+        return results[-1].text or "the result is an error"
+    return ""
 
 
 def _signal_name(number: int) -> str:

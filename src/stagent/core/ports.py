@@ -217,6 +217,11 @@ class AttemptSpec(msgspec.Struct, frozen=True, kw_only=True):
     model: str | None = None
     timeout: float | None = None
     resume: str | None = None
+    system_prompt: str = ""
+    tools: Sequence[str] | None = None
+    deny_tools: Sequence[str] = ()
+    schema: str | None = None
+    results: Sequence[str] = ()
     options: Mapping[str, str] = {}
 
 
@@ -231,26 +236,49 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
 class AgentEvent(msgspec.Struct, frozen=True, kw_only=True):
     """One typed thing an agent's stream said.
 
-    `kind`: `session` (id in `text`), `text`, `tool`, `usage`, `result`, `error`, `other`.
+    `kind`: `session` (id in `text`), `text`, `tool`, `usage`, `limit` (the provider's rate limit), `result`, `error`,
+    `other`. `code` is the backend's short word for what went wrong; `structured` is the JSON text of a structured
+    answer; `retry_at` is when a limit ends, in unix milliseconds.
     """
 
     kind: str
     text: str = ""
     tool: str = ""
     is_error: bool = False
+    code: str = ""
+    structured: str | None = None
+    retry_at: int | None = None
     cost_usd: float | None = None
     tokens: int | None = None
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+    """What a backend makes of a process that ended by itself.
+
+    `code` names the failure: `unresumable` (the session to resume is gone: begin a fresh one), `rate_limited` (not
+    before `retry_at`, unix milliseconds), or a word of the backend's own.
+    """
+
+    status: Literal["ok", "failed"]
+    reason: str = ""
+    code: str = ""
+    retry_at: int | None = None
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """How an attempt's process ended.
 
     `status`: `ok`, `failed`, `timeout`, `stopped`, `unstartable`. `exit` is the exit code, negative for a signal.
+    `code` and `retry_at` are the verdict's; `result` is the agent's last words, `structured` its structured answer.
     """
 
     status: str
     exit: int | None
     reason: str = ""
+    code: str = ""
+    retry_at: int | None = None
+    result: str = ""
+    structured: str | None = None
     session: str | None = None
     cost_usd: float | None = None
     tokens: int | None = None
@@ -272,5 +300,5 @@ class AgentBackend(Protocol):
     def parse(self, line: bytes) -> list[AgentEvent]:
         """Turn one output line into typed events; never raises, an unknown line gives an `other` event."""
 
-    def judge(self, exit_code: int, events: Sequence[AgentEvent]) -> tuple[str, str]:
-        """Return (`ok` or `failed`, reason) for a process that ended by itself."""
+    def judge(self, exit_code: int, events: Sequence[AgentEvent]) -> Verdict:
+        """Say what became of a process that ended by itself."""

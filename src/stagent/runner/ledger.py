@@ -7,12 +7,12 @@ from collections.abc import Callable
 
 import msgspec
 
-from stagent.core.ports import AgentBackend, AgentEvent, Outcome
+from stagent.core.ports import AgentBackend, AgentEvent, Outcome, Verdict
 
 _KEEP_TEXT = 64 * 1024
 _KEEP_DECISIVE = 512
 _KEEP_OTHER = 64
-_DECISIVE = frozenset({"session", "usage", "result", "error"})
+_DECISIVE = frozenset({"session", "usage", "limit", "result", "error"})
 
 
 class Ledger:
@@ -30,6 +30,7 @@ class Ledger:
         self._decisive: deque[tuple[int, AgentEvent]] = deque(maxlen=_KEEP_DECISIVE)
         self._others: deque[tuple[int, AgentEvent]] = deque(maxlen=_KEEP_OTHER)
         self._session: str | None = None
+        self._result: AgentEvent | None = None
         self._used: dict[str, float] = {}
         self._total: dict[str, float] = {}
 
@@ -45,6 +46,8 @@ class Ledger:
     def _note(self, event: AgentEvent) -> None:
         if event.kind == "session" and event.text:
             self._session = event.text
+        if event.kind == "result":
+            self._result = event
         amounts = {"cost_usd": event.cost_usd, "tokens": event.tokens}
         for name, amount in amounts.items():
             if amount is not None and event.kind == "result":
@@ -64,20 +67,28 @@ class Ledger:
 
     def outcome(self, cause: str, exit_code: int | None, digest: str, size: int) -> Outcome:
         """Return how the attempt ended; `cause` is why we ended it (`stopped`, `timeout`) or empty."""
-        if cause:
-            status, reason = cause, "ended on request" if cause == "stopped" else "took longer than its timeout"
-        elif exit_code is None:
-            status, reason = "failed", "its exit is unknown"
-        else:
-            status, reason = self._backend.judge(exit_code, self._events())
+        status, verdict = self._verdict(cause, exit_code)
         used = {**self._used, **self._total}
         return Outcome(
             status=status,
             exit=exit_code,
-            reason=reason,
+            reason=verdict.reason,
+            code=verdict.code,
+            retry_at=verdict.retry_at,
+            result=self._result.text if self._result else "",
+            structured=self._result.structured if self._result else None,
             session=self._session,
             cost_usd=used.get("cost_usd"),
             tokens=int(used["tokens"]) if "tokens" in used else None,
             stream_digest=digest,
             stream_bytes=size,
         )
+
+    def _verdict(self, cause: str, exit_code: int | None) -> tuple[str, Verdict]:
+        if cause:
+            reason = "ended on request" if cause == "stopped" else "took longer than its timeout"
+            return cause, Verdict(status="failed", reason=reason)
+        if exit_code is None:
+            return "failed", Verdict(status="failed", reason="its exit is unknown")
+        verdict = self._backend.judge(exit_code, self._events())
+        return verdict.status, verdict

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stagent.agents.scripted import ScriptedBackend
-from stagent.core.ports import AgentEvent, AttemptSpec
+from stagent.core.ports import AgentEvent, AttemptSpec, Verdict
 from stagent.errors import StagentError, UsageError
 
 
@@ -283,4 +283,4 @@ def test_a_deep_line_is_not_too_odd_either() -> None:
     ],
 )
 def test_an_end_is_judged_by_exit_and_result(code: int, events: list[AgentEvent], status: str, reason: str) -> None:
-    assert ScriptedBackend().judge(code, events) == (status, reason)
+    assert ScriptedBackend().judge(code, events) == Verdict(status=status, reason=reason)

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from stagent.agents.scripted import ScriptedBackend
-from stagent.core.ports import AgentEvent
+from stagent.core.ports import AgentEvent, Verdict
 from stagent.runner.ledger import Ledger
 
 
@@ -22,9 +22,9 @@ class Plain:
     def parse(self, line: bytes) -> list[AgentEvent]:
         return [msgspec.json.decode(line, type=AgentEvent)]
 
-    def judge(self, exit_code: int, events: Sequence[AgentEvent]) -> tuple[str, str]:
+    def judge(self, exit_code: int, events: Sequence[AgentEvent]) -> Verdict:
         self.judged = list(events)
-        return "ok", f"code {exit_code}"
+        return Verdict(status="ok", reason=f"code {exit_code}")
 
 
 def fill(*events: AgentEvent) -> tuple[Ledger, Plain, list[AgentEvent]]:
@@ -82,3 +82,13 @@ def test_a_large_text_is_passed_on_whole_and_judged_in_part() -> None:
     ledger.outcome("", 0, "d", 1)
     assert len(seen[0].text) == 1_000_000
     assert len(backend.judged[0].text) == 64 * 1024
+
+
+def test_the_last_result_is_what_the_agent_said_at_the_end() -> None:
+    first = AgentEvent(kind="result", text="half", structured='{"a":1}')
+    last = AgentEvent(kind="result", text="whole", structured='{"a":2}')
+    ledger, _, _ = fill(first, AgentEvent(kind="text", text="between"), last)
+    outcome = ledger.outcome("", 0, "d", 1)
+    assert (outcome.result, outcome.structured) == ("whole", '{"a":2}')
+    nothing, _, _ = fill(AgentEvent(kind="text", text="between"))
+    assert (nothing.outcome("", 0, "d", 1).result, nothing.outcome("", 0, "d", 1).structured) == ("", None)

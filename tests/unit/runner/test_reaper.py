@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from stagent import processes
-from stagent.core.ports import AgentEvent, AttemptSpec, Launch, Outcome
+from stagent.core.ports import AgentEvent, AttemptSpec, Launch, Outcome, Verdict
 from stagent.runner.reaper import Reaper
 from stagent.runner.supervisor import Supervisor
 
@@ -31,8 +31,8 @@ class Silent:
     def parse(self, line: bytes) -> list[AgentEvent]:
         return []
 
-    def judge(self, exit_code: int, events: Sequence[AgentEvent]) -> tuple[str, str]:
-        return ("ok", "") if exit_code == 0 else ("failed", str(exit_code))
+    def judge(self, exit_code: int, events: Sequence[AgentEvent]) -> Verdict:
+        return Verdict(status="ok") if exit_code == 0 else Verdict(status="failed", reason=str(exit_code))
 
 
 def supervise(folder: Path, program: str, attempt: str = "", timeout: float | None = 20.0) -> Outcome:

@@ -18,7 +18,7 @@ import msgspec
 import pytest
 
 from stagent import processes
-from stagent.core.ports import AgentEvent, AttemptSpec, Launch, Outcome
+from stagent.core.ports import AgentEvent, AttemptSpec, Launch, Outcome, Verdict
 from stagent.errors import StoreError
 from stagent.runner.supervisor import Supervisor, attempt_environment
 
@@ -34,8 +34,8 @@ class Lines:
     def parse(self, line: bytes) -> list[AgentEvent]:
         return [AgentEvent(kind="text", text=line.decode("utf-8", "replace"))]
 
-    def judge(self, exit_code: int, events: Sequence[AgentEvent]) -> tuple[str, str]:
-        return ("ok", "") if exit_code == 0 else ("failed", f"exit {exit_code}")
+    def judge(self, exit_code: int, events: Sequence[AgentEvent]) -> Verdict:
+        return Verdict(status="ok") if exit_code == 0 else Verdict(status="failed", reason=f"exit {exit_code}")
 
 
 class Case:

@@ -64,10 +64,13 @@ def test_following_goes_on_to_the_end(tmp_path: Path) -> None:
 def test_an_interrupted_follower_says_nothing_more(waiting: Any) -> None:
     command = [sys.executable, "-m", "stagent", "log", "-f"]
     follower = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert follower.stdout is not None
-    assert "run started" in follower.stdout.readline()
-    follower.send_signal(signal.SIGINT)
-    _, errors = follower.communicate(timeout=60)
+    try:
+        assert follower.stdout is not None
+        assert "run started" in follower.stdout.readline()
+        follower.send_signal(signal.SIGINT)
+        _, errors = follower.communicate(timeout=60)
+    finally:
+        follower.kill()
     assert (follower.returncode, errors.strip()) == (130, "")
 
 

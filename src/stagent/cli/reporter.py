@@ -9,7 +9,7 @@ import click
 import msgspec
 
 from stagent.cli import output
-from stagent.cli.words import plain
+from stagent.cli.words import plain, program
 from stagent.core.events import (
     AttemptEnded,
     Blocked,
@@ -121,16 +121,16 @@ class Reporter:
 
 
 def _hints(state: State, ending: str) -> list[str]:
-    run = state.run
+    run, call = state.run, program()
     if ending == "waiting":
         return [
             "",
-            f"Decide:   stagent approve {run}   (or reject, redo, answer)",
-            f"Go on:    stagent run --resume {run}",
+            f"Decide:   {call} approve {run}   (or reject, redo, answer)",
+            f"Go on:    {call} run --resume {run}",
         ]
     if ending in ("blocked", "escalated", "interrupted", "stalled"):
-        return ["", f"Look:     stagent show {run}", f"Go on:    stagent run --resume {run}"]
-    return [f"Read:     stagent show {run}", f"Verify:   stagent audit verify {run} --head {state.head}"]
+        return ["", f"Look:     {call} show {run}", f"Go on:    {call} run --resume {run}"]
+    return [f"Read:     {call} show {run}", f"Verify:   {call} audit verify {run} --head {state.head}"]
 
 
 def _colour(envelope: Envelope) -> str | None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
+import sys
 import textwrap
 import unicodedata
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
 _KEEP = "\t"
@@ -90,3 +93,9 @@ def wrapped(text: str, indent: str, *, limit: int | None = None) -> list[str]:
 def plain_lines(text: str) -> list[str]:
     """Return the lines of a text, each harmless for a terminal."""
     return [plain(line) for line in text.replace("\r\n", "\n").split("\n")]
+
+
+def program() -> str:
+    """Return what to type to call this program: its name, or its path where the shell does not find it by name."""
+    own = Path(sys.executable).parent / "stagent"
+    return "stagent" if shutil.which("stagent") or not own.exists() else shlex.quote(str(own))

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import os
+import sys
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stagent.cli.words import age, duration, fit, plain, table, width, wrapped
+from stagent.cli.words import age, duration, fit, plain, program, table, width, wrapped
 
 
 @given(st.text())
@@ -39,3 +43,11 @@ def test_a_table_is_aligned_by_columns_not_letters() -> None:
 
 def test_long_text_is_cut_and_counted() -> None:
     assert wrapped("a\nb\nc\nd", "  ", limit=2) == ["  a", "  b", "  … 2 more lines"]
+
+
+def test_the_program_is_named_so_that_it_can_be_called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = Path(sys.executable).parent
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert program() == str(own / "stagent")
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{own}")
+    assert program() == "stagent"

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
+from contextlib import suppress
 
 import msgspec
 
 from stagent.bootstrap import Home
 from stagent.cli import output, select
+from stagent.core.masking import mask
 from stagent.core.state import State
 from stagent.engine.projections.live import picker, shown
 from stagent.engine.service import RunService
+from stagent.engine.spoolfold import doubted
 from stagent.errors import RefusedError, UsageError
 
 _POLL = 0.25
@@ -47,8 +49,15 @@ def parser(name: str) -> argparse.ArgumentParser:
         made.add_argument("--producer", metavar="NAME", help="who did the work, where no hook can tell")
         made.add_argument("--escalate", metavar="REASON", help="give up this stage; - reads the reason from input")
     if name == "wait":
-        made.add_argument("--timeout", type=float, default=None, metavar="SECONDS", help="give up after this long")
+        made.add_argument("--timeout", type=_seconds, default=None, metavar="SECONDS", help="give up after this long")
     return made
+
+
+def _seconds(text: str) -> float:
+    with suppress(ValueError):
+        if float(text) >= 0:
+            return float(text)
+    raise argparse.ArgumentTypeError(f'"{text}" is no number of seconds')
 
 
 def run(name: str, arguments: list[str]) -> int:
@@ -58,13 +67,6 @@ def run(name: str, arguments: list[str]) -> int:
     except SystemExit as stop:
         # Only --help gets here: it has printed its text and asks for status 0.
         return int(stop.code or 0)
-    if os.environ.get(select.ATTEMPT) and name not in ("context", "bootstrap"):
-        raise RefusedError(
-            "attempt.commands",
-            f"an attempt of a headless run does not call {name}: the runner moves the run",
-            where=name,
-            remedy="Finish the artifact and end.",
-        )
     home = Home()
     try:
         chosen = select.choose(home, select.Selector(run=options.run, session=options.session, topic=options.topic))
@@ -79,7 +81,8 @@ def _tick(service: RunService, run: str, options: argparse.Namespace) -> int:
     tick = service.brief(state).tick()
     if not state.ended:
         asked = picker(service.workflow(state), state, service.folder(state))
-        tick = msgspec.structs.replace(tick, picker=shown(asked) if asked else None)
+        doubt = mask(doubted(service.home, state.session)) if asked and state.session else ""
+        tick = msgspec.structs.replace(tick, picker=shown(asked) if asked else None, doubt=doubt or None)
     output.as_json(tick)
     return 0
 
@@ -179,7 +182,9 @@ def _wait(service: RunService, run: str, options: argparse.Namespace) -> int:
     first = service.state(run)
     while True:
         state = service.state(run)
-        if state.seq != first.seq or not state.live:
+        # A decision made before this call began changes nothing any more: whoever waited for it would wait for ever.
+        decided = state.gate is not None and bool(state.gate.decision)
+        if state.seq != first.seq or not state.live or decided:
             if options.json:
                 output.as_json({"changed": state.seq != first.seq, "tick": service.brief(state).tick()})
             else:

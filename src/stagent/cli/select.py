@@ -14,10 +14,11 @@ from stagent.core.commands import Caller
 from stagent.core.events import Holder
 from stagent.core.ids import is_run, is_session
 from stagent.core.ports import RunEntry
+from stagent.core.refusals import place
 from stagent.core.state import State
 from stagent.engine.evidence import HOST
 from stagent.engine.service import RunService
-from stagent.errors import NotFoundError, StoreError, UsageError
+from stagent.errors import NotFoundError, RefusedError, StoreError, UsageError
 
 SESSION = "CLAUDE_CODE_SESSION_ID"
 PID = "CLAUDE_PID"
@@ -104,7 +105,27 @@ def _session_id(text: str) -> str:
 
 def _of_session(home: Home, session: str) -> Chosen:
     found = home.index.runs_of_session(session) or _rebound(home, session)
+    if not found:
+        _lost(home, session)
     return _newest(home, found, f"session {session}")
+
+
+def _lost(home: Home, session: str) -> None:
+    """Tell a session that began a run of this folder which another drives now. Raises RefusedError."""
+    project = home.known(Path.cwd())
+    for entry in home.index.runs(project) if project else []:
+        state = home.project(project or "").journal.load(entry.run)[0]
+        if state.folder != session or state.ended:
+            continue
+        holder = state.lease.holder if state.lease else None
+        who = f"{holder.kind} {holder.session or holder.pid or ''}".strip() if holder else "nobody"
+        raise RefusedError(
+            "lease.held",
+            f"this session does not drive the run {state.run} any more; {who} does",
+            where=place(state),
+            remedy=f"Drive it from there, or take it back: stagent continue {state.run} --take-over.",
+            fields={"run": state.run, "holder": who},
+        )
 
 
 def _rebound(home: Home, session: str) -> list[RunEntry]:

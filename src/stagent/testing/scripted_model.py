@@ -306,6 +306,7 @@ class _Server(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # else every small write waits for the last one to be acknowledged
     server: _Server
 
     def setup(self) -> None:

@@ -32,6 +32,7 @@ Json = dict[str, Any]
 KEY = "sk-test-0000-not-a-key-of-anybody"
 KEYS = {"enter": "\r", "escape": "\x1b", "down": "\x1b[B", "up": "\x1b[A", "tab": "\t", "interrupt": "\x03"}
 _SEQUENCE = re.compile(rb"\x1b\[[0-9;?<=>]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[()][A-Z0-9]|\x1b[=>78cM]")
+_BUSY = ("esctointerrupt", "Entertoselect", "Doyouwant")
 _CHILD = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
 
 
@@ -51,6 +52,10 @@ def claude_binary() -> str:
 def squeeze(words: str) -> str:
     """Text without any white space: how a screen breaks and spaces its lines does not matter."""
     return "".join(words.split())
+
+
+def _tail(words: str) -> str:
+    return squeeze(words.splitlines()[-1])[-12:]
 
 
 class Headless:
@@ -82,9 +87,11 @@ class Headless:
 class Terminal:
     """The interactive interface on a terminal of its own."""
 
-    def __init__(self, argv: Sequence[str], env: Mapping[str, str], cwd: Path) -> None:
+    def __init__(
+        self, argv: Sequence[str], env: Mapping[str, str], cwd: Path, size: tuple[int, int] = (60, 180)
+    ) -> None:
         self._near, far = pty.openpty()
-        fcntl.ioctl(far, termios.TIOCSWINSZ, struct.pack("HHHH", 60, 180, 0, 0))
+        fcntl.ioctl(far, termios.TIOCSWINSZ, struct.pack("HHHH", *size, 0, 0))
         # The session's process is the one this starts: the helper only takes the terminal and becomes it.
         self._process = subprocess.Popen(
             [sys.executable, "-I", "-S", "-c", _CHILD, *argv],
@@ -119,6 +126,11 @@ class Terminal:
             self._raw += part
             self._fresh = time.monotonic()
 
+    @property
+    def raw(self) -> bytes:
+        """Everything that was drawn, with its control sequences."""
+        return bytes(self._raw)
+
     def screen(self, whole: bool = False) -> str:
         """What was drawn since the last `mark` (or ever), as text without control sequences."""
         raw = bytes(self._raw[0 if whole else self._at :])
@@ -144,10 +156,13 @@ class Terminal:
             time.sleep(0.05)
 
     def type(self, words: str) -> None:
-        """Type words; several lines go in as one paste, as a terminal does it."""
+        """Type words; several lines go in as one paste, as a terminal does it. They stand on the screen afterwards."""
         data = f"\x1b[200~{words}\x1b[201~" if "\n" in words else words
+        before = len(self._raw)
         os.write(self._near, data.encode())
-        self.settle(0.3, 4)
+        # A key that follows before the words were taken is taken for a part of them.
+        self._drawn(before, (_tail(words),), 8)
+        self.settle(0.3, 2)
 
     def press(self, *keys: str) -> None:
         """Press keys by name."""
@@ -159,7 +174,21 @@ class Terminal:
         """Type words and send them; the screen is marked first."""
         self.mark()
         self.type(words)
-        self.press("enter")
+        for _ in range(3):
+            before = len(self._raw)
+            self.press("enter")
+            # What is sent is drawn again as a part of the conversation; a key that was lost is pressed again.
+            if self._drawn(before, (_tail(words), *_BUSY), 6):
+                return
+
+    def _drawn(self, since: int, words: Sequence[str], seconds: float) -> bool:
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            text = squeeze(_SEQUENCE.sub(b" ", bytes(self._raw[since:])).decode("utf-8", "replace"))
+            if any(word in text for word in words):
+                return True
+            time.sleep(0.05)
+        return False
 
     def close(self) -> None:
         """End the session as a closed window does, with force if it must be."""
@@ -277,10 +306,16 @@ class Desk(Machine):
         return Headless(process.returncode, out.decode("utf-8", "replace"), err.decode("utf-8", "replace"))
 
     def terminal(
-        self, *more: str, mode: str = "default", allow: Sequence[str] = (), plugin: bool = True, seen: str = "❯"
+        self,
+        *more: str,
+        mode: str = "default",
+        allow: Sequence[str] = (),
+        plugin: bool = True,
+        seen: str = "❯",
+        size: tuple[int, int] = (60, 180),
     ) -> Terminal:
-        """Open the interactive interface and wait until it takes input."""
-        opened = Terminal(self._claude(mode, allow, more, plugin), self.agent_env(), self.project)
+        """Open the interactive interface on a terminal of this size (rows, columns) and wait until it takes input."""
+        opened = Terminal(self._claude(mode, allow, more, plugin), self.agent_env(), self.project, size)
         self._open.append(opened)
         opened.see(seen, 25)
         opened.settle(0.8)
@@ -289,6 +324,8 @@ class Desk(Machine):
     def close(self) -> None:
         """End every session and whatever of this machine is left, by process id."""
         for opened in self._open:
+            # Shown where the test failed.
+            print(f"terminal {opened.pid}:\n{opened.screen(whole=True)[-6000:]}")
             opened.close()
         for pid in self.processes():
             with contextlib.suppress(ProcessLookupError):

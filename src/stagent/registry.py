@@ -15,6 +15,7 @@ STORES = {
     "sqlite": "stagent.storage.sqlite:SqliteStore",
 }
 AGENTS = {
+    "claude": "stagent.agents.claude:ClaudeBackend",
     "scripted": "stagent.agents.scripted:ScriptedBackend",
 }
 LOADERS = {
@@ -30,6 +31,8 @@ PARTS = {
     "project_root": "stagent.workspace.project:project_root",
     "reparse": "stagent.engine.flows:reparse",
     "workshop": "stagent.engine.workshop:Workshop",
+    "schema_faults": "stagent.engine.schemas:faults",
+    "schema_problems": "stagent.engine.schemas:problems",
 }
 TABLES = {"stores": STORES, "agents": AGENTS, "loaders": LOADERS, "exporters": EXPORTERS, "parts": PARTS}
 

@@ -222,6 +222,7 @@ class AttemptSpec(msgspec.Struct, frozen=True, kw_only=True):
     deny_tools: Sequence[str] = ()
     schema: str | None = None
     results: Sequence[str] = ()
+    cost_limit: float | None = None
     options: Mapping[str, str] = {}
 
 

@@ -13,6 +13,8 @@ COUNTS: dict[str, tuple[int, int]] = {
     "hook_states": (300, 10000),
     "hypothesis_examples": (60, 1000),
     "race_processes": (4, 8),
+    "runner_kills": (8, 200),
+    "runs_at_once": (10, 20),
 }
 
 

@@ -13,20 +13,42 @@ from stagent.failpoints import hit
 
 
 class Setting(msgspec.Struct, frozen=True):
-    """One setting: its name in `stagent config`, its environment variable, its default and its help."""
+    """One setting: its name in `stagent config`, its environment variable, its default and its help.
+
+    `number` settings are whole numbers from 1.
+    """
 
     name: str
     env: str
     default: str
     help: str
     choices: tuple[str, ...] = ()
+    number: bool = False
 
 
 SETTINGS = (
     Setting("mode", "STAGENT_DEFAULT_MODE", "local", "Where runs live: only on this machine.", ("local",)),
     Setting("agent", "STAGENT_AGENT", "", "The agent backend `stagent run` uses when none is named."),
     Setting("flow", "STAGENT_FLOW", "default", "The workflow used when none is named."),
+    Setting("claude.program", "STAGENT_CLAUDE", "", "The program the agent `claude` is; without it the one on PATH."),
+    Setting(
+        "claude.permissions",
+        "STAGENT_CLAUDE_PERMISSIONS",
+        "settings",
+        "What Claude Code may do headless: what its own settings allow, file edits too, or all.",
+        ("settings", "edits", "all"),
+    ),
+    Setting(
+        "provider_pause",
+        "STAGENT_PROVIDER_PAUSE",
+        "30",
+        "Seconds to wait when an agent's provider turns an attempt away and names no time; doubled each time.",
+        number=True,
+    ),
+    Setting("attempts", "STAGENT_MAX_ATTEMPTS", "4", "How many attempts may run at once; others wait.", number=True),
 )
+_MOST = 1000
+"""The largest value of a setting that is a number."""
 HOME_VARIABLE = "STAGENT_HOME"
 LAUNCHER_VARIABLE = "STAGENT_BIN"
 
@@ -41,7 +63,15 @@ class DataHome:
     def locate(cls) -> DataHome:
         """Return the data home: `$STAGENT_HOME`, else the platform's folder for user data."""
         named = os.environ.get(HOME_VARIABLE)
-        return cls(Path(named).absolute() if named else _platform_folder())
+        root = Path(named).absolute() if named else _platform_folder()
+        if not is_text(root):
+            raise StoreError(
+                "home.not_text",
+                "the path of the data home is not text in UTF-8",
+                where=repr(os.fsencode(root))[2:-1],
+                remedy=f"Set {HOME_VARIABLE} to a path that is.",
+            )
+        return cls(root)
 
     @property
     def registry(self) -> Path:
@@ -66,6 +96,16 @@ class DataHome:
         return self.root / "pending"
 
     @property
+    def slots(self) -> Path:
+        """Where the locks lie that say how many attempts run at once."""
+        return self.root / "slots"
+
+    @property
+    def templates(self) -> Path:
+        """Where the user's own workflows lie, each in a folder of its name."""
+        return self.root / "templates"
+
+    @property
     def plugin(self) -> Path:
         """Where the Claude Code plugin is generated."""
         return self.root / "plugin"
@@ -88,12 +128,16 @@ class DataHome:
         try:
             self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
-            raise StoreError(
-                "home.unwritable",
-                f"the data home cannot be created: {error.strerror or error}",
-                where=str(self.root),
-                remedy=f"Make the folder writable, or set {HOME_VARIABLE} to one that is.",
-            ) from error
+            raise _unwritable(self, "the data home cannot be created", error) from error
+
+
+def _unwritable(home: DataHome, what: str, error: OSError) -> StoreError:
+    return StoreError(
+        "home.unwritable",
+        f"{what}: {error.strerror or error}",
+        where=str(home.root),
+        remedy=f"Make the folder writable, or set {HOME_VARIABLE} to one that is.",
+    )
 
 
 def _platform_folder() -> Path:
@@ -102,15 +146,36 @@ def _platform_folder() -> Path:
     The library for this takes as long to import as a whole `tick` may take beyond the interpreter's own start.
     """
     if sys.platform == "darwin":
-        return Path.home() / "Library" / "Application Support" / "stagent"
+        return _user_folder() / "Library" / "Application Support" / "stagent"
     named = os.environ.get("XDG_DATA_HOME", "")
-    return (Path(named) if named.startswith("/") else Path.home() / ".local" / "share") / "stagent"
+    return (Path(named) if named.startswith("/") else _user_folder() / ".local" / "share") / "stagent"
+
+
+def _user_folder() -> Path:
+    try:
+        return Path.home()
+    except RuntimeError as error:
+        raise StoreError(
+            "home.unknown",
+            "HOME is not set, and the system knows no folder of this user",
+            where="HOME",
+            remedy=f"Set HOME, or set {HOME_VARIABLE} to a folder you may write.",
+        ) from error
+
+
+def is_text(path: Path) -> bool:
+    """Say whether a path can be stored and shown as it is: its bytes are text in UTF-8."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def default_launcher() -> str:
     """Return where the launcher is installed: `$STAGENT_BIN`, else `~/.local/bin/stagent-cc`."""
     named = os.environ.get(LAUNCHER_VARIABLE)
-    return str(Path(named).absolute() if named else Path.home() / ".local" / "bin" / "stagent-cc")
+    return str(Path(named).absolute() if named else _user_folder() / ".local" / "bin" / "stagent-cc")
 
 
 def known(name: str) -> Setting:
@@ -131,14 +196,14 @@ def stored(home: DataHome) -> dict[str, str]:
     """Return what the settings file holds; an unreadable file is an error, a missing one is empty."""
     try:
         raw = home.settings.read_bytes()
-    except FileNotFoundError:
-        return {}
-    try:
         return msgspec.json.decode(raw, type=dict[str, str])
-    except msgspec.DecodeError as error:
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except (OSError, ValueError, RecursionError) as error:
+        why = (error.strerror if isinstance(error, OSError) else None) or error
         raise StoreError(
             "config.damaged",
-            f"not a JSON object of texts: {error}",
+            f"not a JSON object of texts: {why}",
             where=str(home.settings),
             remedy="Mend or delete it.",
         ) from error
@@ -164,11 +229,19 @@ def change(home: DataHome, name: str, text: str | None) -> None:
     if text is not None:
         values[name] = _valid(setting, text, "config")
     home.ensure()
-    fresh = home.settings.with_suffix(".json.new")
-    hit("config.write.before")
-    fresh.write_bytes(msgspec.json.format(msgspec.json.encode(values), indent=2) + b"\n")
-    hit("config.rename.before")
-    fresh.replace(home.settings)
+    data = msgspec.json.format(msgspec.json.encode(values), indent=2) + b"\n"
+    fresh = home.settings.with_name(f".{home.settings.name}.{os.getpid()}.new")
+    try:
+        hit("config.write.before")
+        with open(fresh, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        hit("config.rename.before")
+        fresh.replace(home.settings)
+    except OSError as error:
+        fresh.unlink(missing_ok=True)
+        raise _unwritable(home, "the settings cannot be written", error) from error
     hit("config.rename.after")
 
 
@@ -180,5 +253,12 @@ def _valid(setting: Setting, text: str, where: str) -> str:
             where=where,
             known=setting.choices,
             remedy="Choose a known value.",
+        )
+    if setting.number and not (text.isascii() and text.isdecimal() and 0 < int(text) <= _MOST):
+        raise UsageError(
+            "config.value",
+            f'"{text}" is no value of {setting.name}',
+            where=where,
+            remedy=f"Give a whole number from 1 to {_MOST}.",
         )
     return text

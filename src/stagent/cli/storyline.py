@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import click
 
-from stagent.cli.words import duration, moment, plain, wrapped
+from stagent.cli.words import amount, duration, moment, plain, wrapped
 from stagent.core.story import DECIDED, Attempt, CheckRun, Decision, Story, Visit
 
 _TEXT_LINES = 8
@@ -31,7 +31,11 @@ class _Writer:
         yield f"Project:  {plain(story.project)}"
         yield f"Time:     {moment(story.started)}, {duration(story.updated - story.started)} until the last event"
         if story.tokens is not None or story.cost_usd is not None:
-            yield f"Used:     {_used(story.tokens, story.cost_usd)}"
+            yield f"Used:     {used(story.tokens, story.cost_usd)}"
+        streams = [attempt.stream_bytes for visit in story.visits for attempt in visit.attempts if attempt.stream_bytes]
+        if streams:
+            what = "attempt" if len(streams) == 1 else "attempts"
+            yield f"Streams:  {amount(sum(streams))} of {len(streams)} {what}; stagent logs {story.run}"
         yield from _labelled("Log:      ", story.audit)
         for warning in story.warnings:
             yield from (self._paint(line, "yellow") for line in _labelled("Beware:   ", warning))
@@ -67,7 +71,9 @@ class _Writer:
         if attempt.started is not None and attempt.ended is not None:
             parts.append(duration(attempt.ended - attempt.started))
         if attempt.tokens is not None or attempt.cost_usd is not None:
-            parts.append(_used(attempt.tokens, attempt.cost_usd))
+            parts.append(used(attempt.tokens, attempt.cost_usd))
+        if attempt.stream_bytes:
+            parts.append(f"stream {amount(attempt.stream_bytes)}")
         if attempt.exit not in (None, 0):
             parts.append(f"exit {attempt.exit}")
         why = f" ({attempt.code})" if attempt.code and attempt.code != f"attempt.{attempt.outcome}" else ""
@@ -121,7 +127,8 @@ def _quoted(text: str) -> list[str]:
     return wrapped(text.strip("\n"), "       | ", limit=_TEXT_LINES) if text.strip() else []
 
 
-def _used(tokens: int | None, cost: float | None) -> str:
+def used(tokens: int | None, cost: float | None) -> str:
+    """Return what was used, in words; unknown amounts are left out."""
     parts = [f"{tokens:,} tokens"] if tokens is not None else []
     if cost is not None:
         parts.append(f"${cost:.2f}")

@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     import click
 
 FAST = ("tick", "next", "advance", "wait", "context", "bootstrap")
+IN_ATTEMPT = frozenset({"context", "bootstrap", "check", "validate"})
+"""What the agent of a headless attempt may call: what reads, and moves nothing."""
+PERSONS = frozenset({"approve", "reject", "redo", "answer", "cancel"})
+"""What only a person may call; each refuses an agent in its own words."""
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("run", "Run a task to its end, headless, or go on with a run."),
@@ -33,8 +37,11 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "runs": ("runs", "List runs."),
     "show": ("show", "Show a run: its stages, attempts, checks and decisions."),
     "log": ("log", "Print a run's events."),
+    "logs": ("logs", "Print what the agents of a run said."),
     "diff": ("diff", "Print what changed in the project since the run began."),
     "export": ("export", "Write a run as one self-contained report."),
+    "ps": ("ps", "List the attempts that run on this machine now."),
+    "stop": ("stop", "End one attempt; its run is interrupted."),
     "validate": ("validate", "Check a workflow."),
     "audit": ("audit", "Verify a run's log."),
     "check": ("check", "Run what the engine's own checks run, by hand."),

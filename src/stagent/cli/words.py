@@ -32,6 +32,17 @@ def duration(millis: int) -> str:
     return f"{int(seconds // 3600)} h {int(seconds % 3600 // 60)} min"
 
 
+def amount(size: int) -> str:
+    """Return a number of bytes as people say it."""
+    if size < 1024:
+        return f"{size} bytes"
+    value, unit = size / 1024, "KiB"
+    for larger in ("MiB", "GiB"):
+        if value >= 1024:
+            value, unit = value / 1024, larger
+    return f"{value:.1f} {unit}"
+
+
 def age(millis: int) -> str:
     """Return how long ago something was, in its largest unit."""
     seconds = max(millis, 0) // 1000

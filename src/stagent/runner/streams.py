@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 
+from stagent.core.ports import AgentEvent
 from stagent.errors import StoreError
 from stagent.failpoints import hit
 
@@ -29,7 +30,30 @@ def _unwritable(path: str, error: OSError) -> StoreError:
     )
 
 
-class _AppendFile:
+def unparsed(length: int) -> AgentEvent:
+    """Return the event that stands for a line of `length` bytes, which is too long to parse."""
+    return AgentEvent(kind="other", text=f"a line of {length} bytes is kept in the stream and was not parsed")
+
+
+def seen(path: str) -> tuple[str | None, int]:
+    """Return the SHA-256 digest and the length of what a stream holds, made durable; None and 0 without a file.
+
+    For an attempt whose runner was killed: its stream is not written to any more. Raises StoreError.
+    """
+    try:
+        with open(path, "rb") as file:
+            digest = hashlib.file_digest(file, hashlib.sha256)
+            hit("stream.sync.before")
+            os.fsync(file.fileno())
+            hit("stream.sync.after")
+            return digest.hexdigest(), file.tell()
+    except FileNotFoundError:
+        return None, 0
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+class AppendFile:
     """A private, append-only file; every write is in the file when the call returns."""
 
     durable = True
@@ -45,7 +69,7 @@ class _AppendFile:
         except OSError as error:
             raise _unwritable(path, error) from error
 
-    def __enter__(self) -> _AppendFile:
+    def __enter__(self) -> AppendFile:
         return self
 
     def __exit__(
@@ -53,7 +77,8 @@ class _AppendFile:
     ) -> None:
         self.close()
 
-    def _append(self, data: bytes | bytearray) -> None:
+    def append(self, data: bytes | bytearray) -> None:
+        """Append bytes; they are in the file when this returns. Raises StoreError."""
         rest = memoryview(data)
         hit("stream.write.before")
         try:
@@ -94,7 +119,7 @@ def _sync_folder(folder: Path) -> None:
         os.close(fd)
 
 
-class StreamFile(_AppendFile):
+class StreamFile(AppendFile):
     """Standard output of an attempt, byte for byte; knows the SHA-256 digest and the length of the whole file.
 
     A file that has bytes already is continued: they count in digest and length, and a torn last line is ended first.
@@ -104,13 +129,17 @@ class StreamFile(_AppendFile):
         super().__init__(path)
         self._hash = hashlib.sha256()
         self.size = 0
+        self.lines = 0
+        """How many lines the file held when it was opened."""
         last = b"\n"
         for block in self._blocks():
             self._hash.update(block)
             self.size += len(block)
+            self.lines += block.count(b"\n")
             last = block[-1:]
         if last != b"\n":
             self.write(b"\n")
+            self.lines += 1
 
     def _blocks(self) -> Iterator[bytes]:
         while block := os.pread(self._fd, _BLOCK, self.size):
@@ -118,7 +147,7 @@ class StreamFile(_AppendFile):
 
     def write(self, data: bytes) -> None:
         """Append bytes; they are in the file when this returns. Raises StoreError."""
-        self._append(data)
+        self.append(data)
         self._hash.update(data)
         self.size += len(data)
 
@@ -128,7 +157,7 @@ class StreamFile(_AppendFile):
         return self._hash.hexdigest()
 
 
-class BoundedFile(_AppendFile):
+class BoundedFile(AppendFile):
     """Standard error of an attempt: the first bytes as they come, the last ones at the end, a note between them.
 
     Not made durable: it helps a person to see why an attempt failed and proves nothing.
@@ -147,7 +176,7 @@ class BoundedFile(_AppendFile):
         """Keep bytes within the bounds. Raises StoreError."""
         first = data[: self._head]
         if first:
-            self._append(first)
+            self.append(first)
             self._head -= len(first)
         self._tail += data[len(first) :]
         if len(self._tail) > 2 * self._keep:
@@ -164,25 +193,42 @@ class BoundedFile(_AppendFile):
         try:
             self._trim()
             if self._fd >= 0 and self._dropped:
-                self._append(f"\n[{self._dropped} bytes left out]\n".encode())
+                self.append(f"\n[{self._dropped} bytes left out]\n".encode())
             if self._fd >= 0 and self._tail:
-                self._append(self._tail)
+                self.append(self._tail)
         finally:
             self._tail.clear()
             self._dropped = 0
             super().close()
 
 
+class Place:
+    """Which line of a stream is looked at: its number, from 1, and where its first byte stands in the file."""
+
+    def __init__(self, offset: int = 0, lines: int = 0) -> None:
+        self.number = lines
+        self.offset = offset
+        self.next = offset
+
+
 class LineSplitter:
     """Cuts a stream of chunks into lines without their newline; the last line needs none.
 
-    Memory stays within one line of `limit` bytes and one chunk: of a longer line only the length is reported.
+    Memory stays within one line of `limit` bytes, its copy and one chunk: of a longer line only the length is reported.
+    `place` tells, while a line is reported, which one it is; empty lines are counted and not reported.
     """
 
-    def __init__(self, on_line: Callable[[bytes], None], on_long: Callable[[int], None], limit: int = MAX_LINE) -> None:
+    def __init__(
+        self,
+        on_line: Callable[[bytes], None],
+        on_long: Callable[[int], None],
+        limit: int = MAX_LINE,
+        place: Place | None = None,
+    ) -> None:
         self._on_line = on_line
         self._on_long = on_long
         self._limit = limit
+        self._place = place or Place()
         self._start = bytearray()
         self._length = 0
 
@@ -193,19 +239,29 @@ class LineSplitter:
             self._end(part)
         self._length += len(rest)
         if self._length > self._limit:
-            self._start.clear()
+            self._start = bytearray()
         else:
             self._start += rest
 
     def finish(self) -> None:
         """Report what stands after the last newline, if anything."""
-        self._end(b"")
+        if self._length:
+            self._end(b"")
 
     def _end(self, part: bytes) -> None:
         length = self._length + len(part)
-        self._length = 0
-        start, self._start = self._start, bytearray()
+        place = self._place
+        place.number += 1
+        place.offset = place.next
+        place.next += length + 1
+        if self._length and length <= self._limit:
+            self._start += part
+            part = bytes(self._start)
+        if self._length:
+            self._length = 0
+            # Let go before the line is looked at: a very long one is in memory once.
+            self._start = bytearray()
         if length > self._limit:
             self._on_long(length)
         elif length:
-            self._on_line(bytes(start + part) if start else part)
+            self._on_line(part)

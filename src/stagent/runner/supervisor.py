@@ -23,7 +23,9 @@ from stagent.core.ports import AgentBackend, AgentEvent, AttemptSpec, Launch, Ou
 from stagent.failpoints import hit
 from stagent.runner.ledger import Ledger
 from stagent.runner.reaper import Reaper, has_exited, signal_group
-from stagent.runner.streams import BoundedFile, LineSplitter, StreamFile
+from stagent.runner.replay import rebuild
+from stagent.runner.streams import BoundedFile, LineSplitter, Place, StreamFile
+from stagent.runner.typed import Recorder
 
 OnEvent = Callable[[AgentEvent], None]
 OnStarted = Callable[[int, str], None]
@@ -102,16 +104,23 @@ class Supervisor:
         """Run an attempt's process to its end and say how it ended.
 
         Standard output goes to `spec.stream` byte for byte as it comes, standard error to `<stream>.stderr` within
-        bounds. `on_started` gets the process id and its start before anything else is done with it, `on_event` each
-        typed event as it comes. When this returns or raises, no process of the attempt is left.
+        bounds, the typed events in short to the file `typed` names. `on_started` gets the process id and its start
+        before anything else is done with it, `on_event` each typed event as it comes. When this returns or raises, no
+        process of the attempt is left.
         Raises StoreError when the stream cannot be written, and whatever the callbacks raise.
         """
         if self._stopped:
             return Outcome(status="stopped", exit=None, reason="stopped before it was started")
-        ledger = Ledger(self._backend, on_event)
         with ExitStack() as files:
             output = StreamFile(spec.stream)
             files.callback(output.close)
+            if output.size:
+                rebuild(spec.stream, self._backend.parse)
+            place = Place(output.size, output.lines)
+            recorder = Recorder(spec.stream, place, on_event)
+            files.callback(recorder.close)
+            ledger = Ledger(self._backend, recorder.note)
+            lines = LineSplitter(ledger.take, ledger.take_long, place=place)
             errors = BoundedFile(f"{spec.stream}.stderr")
             files.callback(errors.close)
             reaper = Reaper(spec.id)
@@ -124,8 +133,9 @@ class Supervisor:
                 # An interrupt between fork and return: the process may exist, only its marker is known.
                 reaper.sweep()
                 raise
-            watched = _Watched(process, reaper, output, errors, ledger)
+            watched = _Watched(process, reaper, output, errors, lines, recorder)
             cause = self._supervise(watched, spec, launch, on_started)
+            recorder.finish(output.size)
         return ledger.outcome(cause, process.returncode, output.digest, output.size)
 
     def _supervise(self, watched: _Watched, spec: AttemptSpec, launch: Launch, on_started: OnStarted) -> str:
@@ -208,14 +218,16 @@ class _Watched:
         reaper: Reaper,
         output: StreamFile,
         errors: BoundedFile,
-        ledger: Ledger,
+        lines: LineSplitter,
+        recorder: Recorder,
     ) -> None:
         self.process = process
         self.reaper = reaper
         self.exited = False
         self._output = output
         self._errors = errors
-        self._lines = LineSplitter(ledger.take, ledger.take_long)
+        self._lines = lines
+        self._recorder = recorder
         self._selector = selectors.DefaultSelector()
         self._exit_fd = -1
         self._readers = 0
@@ -240,6 +252,9 @@ class _Watched:
         """Serve whatever is ready, waiting `timeout` seconds at most."""
         if self._exit_fd < 0:
             timeout = min(timeout, _POLL_SECONDS)
+        due = self._recorder.due(time.monotonic())
+        if due is not None:
+            timeout = min(timeout, due)
         for key, _ in self._selector.select(max(timeout, 0.0)):
             with suppress(BlockingIOError):
                 key.data()

@@ -199,7 +199,8 @@ def test_the_child_knows_its_attempt_and_leads_its_own_session(case: Case) -> No
     program = """
         import os
         for name in sorted(os.environ):
-            if name.startswith("STAGENT_") and name not in ("STAGENT_HOME", "STAGENT_TEST_FULL"): print(name, os.environ[name])
+            if name.startswith("STAGENT_") and name not in ("STAGENT_HOME", "STAGENT_TEST_FULL"):
+                print(name, os.environ[name])
         print(os.getcwd(), os.getsid(0) == os.getpgid(0) == os.getpid())
     """
     case.run(program)

@@ -1,0 +1,106 @@
+"""`stagent ps`: the attempts whose processes run on this machine now."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from stagent.bootstrap import Home, millis
+from stagent.cli import output
+from stagent.cli.runs import entries
+from stagent.cli.words import age, plain, table
+from stagent.errors import StagentError
+from stagent.runner.roster import Marks, Seen, seen
+
+_MIB = 1024 * 1024
+
+
+class Row(Seen, frozen=True, kw_only=True):
+    """One line of the list; `remedy` is the command that helps, empty where nothing is wrong."""
+
+    project: str
+    remedy: str
+
+
+@click.command(name="ps")
+@click.option("--all", "everything", is_flag=True, help="Also the attempts that are over.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def ps_command(everything: bool, as_json: bool) -> int:
+    """List the attempts that run on this machine now, of every project.
+
+    Also what should not be: orphans (processes whose runner is gone) and stale attempts (nothing of them is left but
+    the log's word).
+    """
+    home = Home()
+    try:
+        rows, problems = collect(home, ended=everything)
+        if as_json:
+            output.as_json(rows)
+        elif rows:
+            _print(rows)
+        else:
+            output.line("No attempt runs on this machine." if not everything else "There is no attempt.")
+        for problem in problems:
+            output.note(problem)
+        return output.OK
+    finally:
+        home.close()
+
+
+def collect(home: Home, *, ended: bool = False) -> tuple[list[Row], list[str]]:
+    """Return the attempts of every project of a data home, and which runs could not be read."""
+    marks = Marks()
+    rows: list[Row] = []
+    problems: list[str] = []
+    for entry in entries(home, home.index.projects()):
+        if entry.service is None:
+            problems.append(f"{entry.run}: {entry.problem}")
+            continue
+        try:
+            state = entry.service.journal.load(entry.run)[0]
+            for item in seen(entry.service, state, marks, ended=ended):
+                fields = {name: getattr(item, name) for name in item.__struct_fields__}
+                rows.append(Row(**fields, project=entry.project.root, remedy=remedy(item)))
+        except StagentError as error:
+            problems.append(f"{entry.run}: {error}")
+    rows.sort(key=lambda row: (row.condition == "running", row.since))
+    return rows, problems
+
+
+def remedy(item: Seen) -> str:
+    """Return the command that helps with an attempt, empty where nothing is wrong."""
+    if item.condition == "orphan":
+        return f"stagent stop {item.attempt}"
+    return f"stagent run --resume {item.run}" if item.condition == "stale" else ""
+
+
+def _print(rows: list[Row]) -> None:
+    now = millis()
+    head = ["ATTEMPT", "STATE", "STAGE", "AGENT", "PID", "PROCS", "SINCE", "CPU", "MEMORY", "RUNNER"]
+    cells = [
+        [
+            row.attempt,
+            row.outcome or "ended" if row.condition == "ended" else row.condition,
+            row.stage,
+            plain(row.backend) or "-",
+            str(row.pid or "-"),
+            str(row.processes),
+            age(now - row.since),
+            "-" if row.cpu is None else f"{row.cpu:.1f} s",
+            "-" if row.memory is None else f"{row.memory / _MIB:.0f} MiB",
+            str(row.runner or "-"),
+        ]
+        for row in rows
+    ]
+    colours = {"orphan": "red", "stale": "yellow"}
+    lines = table(head, cells)
+    output.line(lines[0])
+    for line, row in zip(lines[1:], rows, strict=True):
+        colour = colours.get(row.condition) if sys.stdout.isatty() else None
+        output.line(click.style(line, fg=colour) if colour else line)
+    for row in rows:
+        if row.condition == "orphan":
+            output.note(f"{row.attempt}: its runner is gone and its processes are not. End them: {row.remedy}")
+        elif row.condition == "stale":
+            output.note(f"{row.attempt}: its runner and its processes are gone. Go on: {row.remedy}")

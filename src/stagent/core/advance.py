@@ -7,16 +7,18 @@ look (an artifact read, a check to run, a gate to open). `RunService` appends su
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 from stagent.core import events as ev
 from stagent.core import refusals as no
 from stagent.core.commands import Advance, Caller
-from stagent.core.evidence import Evidence, Found
+from stagent.core.evidence import Evidence, Found, capped, target_of
 from stagent.core.ids import attempt_id
 from stagent.core.model import Stage, Workflow
 from stagent.core.producer import producer_of
 from stagent.core.refusals import Refusal
 from stagent.core.state import Recorded, State
+from stagent.core.structured import satisfied
 from stagent.core.supply import supplied
 
 Answer = list[ev.Event] | Refusal
@@ -33,7 +35,7 @@ def advance(workflow: Workflow, state: State, caller: Caller, command: Advance, 
         waiting = _choice(state, stage, evidence)
         if waiting is not None:
             return waiting
-    if stage.kind == "command" and not _command_done(state, evidence):
+    if stage.kind == "command" and (state.refusal or not _command_done(state, evidence)):
         return no.wait(state, "command.pending", "the engine has not run the command yet", "It runs it at advance.")
     found = _artifact(state, stage, command, evidence)
     if isinstance(found, Refusal):
@@ -75,6 +77,13 @@ def holds(state: State, caller: Caller) -> Refusal | None:
     if holder.pid is not None and holder.pid != caller.pid:
         return _not_holder(state)
     return None
+
+
+def fenced(state: State, caller: Caller) -> Refusal | None:
+    """Refuse what a runner brings whose lease is over, and what the engine or a policy brings on behalf of one."""
+    if caller.kind not in ("runner", "engine") or caller.fence is None or not state.live:
+        return None
+    return None if state.lease is not None and state.lease.fence == caller.fence else _not_holder(state)
 
 
 def _not_holder(state: State) -> Refusal:
@@ -283,9 +292,7 @@ def _failed(
 
 
 def _gate(workflow: Workflow, state: State, stage: Stage, recorded: Recorded, evidence: Evidence) -> Answer | None:
-    if stage.gate is None or not stage.gate.guards(recorded.result):
-        return None
-    if not stage.gate.explicit or stage.kind == "human":
+    if stage.kind == "human" or not stage.person_decides(recorded.result):
         return None
     tree = evidence.tree if stage.writes_project else None
     gate = state.gate
@@ -316,26 +323,35 @@ def _gate(workflow: Workflow, state: State, stage: Stage, recorded: Recorded, ev
     )
 
 
+def _cancel(workflow: Workflow, state: State, stage: Stage, recorded: Recorded, evidence: Evidence) -> Refusal | None:
+    by_person = stage.person_decides(recorded.result)
+    if by_person or target_of(workflow, state, recorded.result) != "cancelled":
+        return None
+    return no.work(
+        state,
+        "cancel.person",
+        f"result {recorded.result} would cancel the run, and only a person cancels one",
+        "Write another result; a person cancels with: stagent cancel.",
+        sorted(result for result, target in stage.transitions.items() if target != "cancelled"),
+        result=recorded.result,
+    )
+
+
 Rule = Callable[[Workflow, State, Stage, Recorded, Evidence], Answer | None]
-_RULES: tuple[Rule, ...] = (_tree, _checks, _gate, supplied)
+_RULES: tuple[Rule, ...] = (_tree, satisfied, _cancel, _checks, _gate, supplied)
 
 
 def _transition(
     workflow: Workflow, state: State, stage: Stage, recorded: Recorded, evidence: Evidence
 ) -> list[ev.Event]:
-    target = stage.transitions[recorded.result]
+    declared = stage.transitions[recorded.result]
+    target = target_of(workflow, state, recorded.result) or declared
+    cause: Literal["table", "cap"] = "table" if target == declared else "cap"
     epoch = state.epoch + 1
     events: list[ev.Event] = []
-    cause = "table"
-    if not workflow.is_terminal(target) and epoch >= workflow.max_epoch:
-        declared = "escalated" in workflow.terminals
-        events.append(
-            ev.BudgetReached(
-                budget="max_epoch", limit=workflow.max_epoch, action="escalate" if declared else "continue"
-            )
-        )
-        if declared:
-            target, cause = "escalated", "cap"
+    if capped(workflow, state, declared):
+        action: Literal["escalate", "continue"] = "escalate" if cause == "cap" else "continue"
+        events.append(ev.BudgetReached(budget="max_epoch", limit=workflow.max_epoch, action=action))
     events.append(
         ev.Transitioned(
             source=stage.name,
@@ -344,7 +360,7 @@ def _transition(
             epoch=epoch,
             digest=recorded.digest,
             protect=_protect(state, stage, recorded, evidence),
-            cause="cap" if cause == "cap" else "table",
+            cause=cause,
         )
     )
     if workflow.is_terminal(target):
@@ -359,8 +375,12 @@ def _transition(
 
 def _protect(state: State, stage: Stage, recorded: Recorded, evidence: Evidence) -> str | None:
     gate = state.gate
-    guarded = stage.gate is not None and stage.gate.explicit and stage.gate.guards(recorded.result)
-    approved = guarded and gate is not None and gate.decision == "approve" and gate.tree is not None
     # Only a person's approval moves the reference, and one of a view narrowed by `watch` says nothing about the rest.
-    approved = approved and gate is not None and gate.channel != "policy" and gate.tree == evidence.full_tree
+    approved = (
+        gate is not None
+        and gate.decision == "approve"
+        and gate.channel != "policy"
+        and gate.tree == evidence.full_tree
+        and stage.person_decides(recorded.result)
+    )
     return evidence.full_tree if stage.protects or approved else None

@@ -12,8 +12,8 @@ from stagent.core.events import AttemptEnded, AttemptStarted, CheckEnded, Holder
 class Caller(msgspec.Struct, frozen=True, kw_only=True):
     """Who asks: the actor as logged, and what proves that he drives the run.
 
-    `fence` is set by a runner, `session` and `pid` by a session; `agent` is the id of a sub-agent, which
-    drives nothing.
+    `fence` is set by a runner, and by whoever acts for one; `session` and `pid` by a session; `agent` is the id of a
+    sub-agent, which drives nothing.
     """
 
     actor: str
@@ -108,6 +108,15 @@ class GiveUp(msgspec.Struct, frozen=True, kw_only=True):
     code: str = ""
 
 
+class ReachBudget(msgspec.Struct, frozen=True, kw_only=True):
+    """Record that a limit of the workflow's budget is passed, and carry out what follows; `text` tells people why."""
+
+    budget: Literal["cost_usd", "tokens", "minutes"]
+    limit: int | float
+    action: Literal["warn", "pause", "halt"]
+    text: str | None = None
+
+
 class Cancel(msgspec.Struct, frozen=True, kw_only=True):
     """End the run as cancelled; only a person may."""
 
@@ -126,5 +135,6 @@ Command = (
     | Rebind
     | Stall
     | GiveUp
+    | ReachBudget
     | Cancel
 )

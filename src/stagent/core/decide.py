@@ -8,7 +8,8 @@ from __future__ import annotations
 from stagent.core import commands as cmd
 from stagent.core import events as ev
 from stagent.core import refusals as no
-from stagent.core.advance import Answer, advance, holds
+from stagent.core.advance import Answer, advance, fenced, holds
+from stagent.core.budget import acknowledged, reach
 from stagent.core.evidence import Evidence
 from stagent.core.model import Stage, Workflow
 from stagent.core.refusals import Refusal
@@ -17,6 +18,11 @@ from stagent.core.state import State
 
 def decide(workflow: Workflow, state: State, caller: cmd.Caller, command: cmd.Command, evidence: Evidence) -> Answer:
     """Answer one command: the events it leads to, or why it is refused. Never both, never neither."""
+    if isinstance(command, cmd.Resume):
+        return _resume(state, caller, command, evidence)
+    lost = fenced(state, caller)
+    if lost is not None:
+        return lost
     match command:
         case cmd.Advance():
             return advance(workflow, state, caller, command, evidence)
@@ -30,8 +36,6 @@ def decide(workflow: Workflow, state: State, caller: cmd.Caller, command: cmd.Co
             return no.not_live(state) or _end(state, command)
         case cmd.EndCheck():
             return no.not_live(state) or _end_check(state, command)
-        case cmd.Resume():
-            return _resume(state, caller, command, evidence)
         case cmd.Cancel():
             return _cancel(state, caller, evidence)
         case _:
@@ -42,7 +46,7 @@ def _drive(
     workflow: Workflow,
     state: State,
     caller: cmd.Caller,
-    command: cmd.Interrupt | cmd.Rebind | cmd.Stall | cmd.GiveUp,
+    command: cmd.Interrupt | cmd.Rebind | cmd.Stall | cmd.GiveUp | cmd.ReachBudget,
     evidence: Evidence,
 ) -> Answer:
     refusal = no.not_live(state)
@@ -60,6 +64,8 @@ def _drive(
             return [ev.SessionRebound(session=command.session, previous=previous or "")]
         case cmd.Stall():
             return [ev.Stalled(stage=state.stage, epoch=state.epoch, blocks=command.blocks, text=command.text)]
+        case cmd.ReachBudget():
+            return reach(workflow, state, command, evidence)
         case _:
             return _give_up(workflow, state, command, evidence)
 
@@ -121,6 +127,10 @@ def _gate(workflow: Workflow, state: State, caller: cmd.Caller, command: cmd.Dec
             return no.stand(
                 state, "gate.changed", "what was shown has changed meanwhile", "Look at it again, then decide."
             )
+    choice = command.choice if found is None else found.result
+    moves = command.decision in ("approve", "answer")
+    if moves and command.channel == "policy" and stage.transitions[choice] == "cancelled":
+        return no.wait(state, "gate.attended", "only a person cancels a run, no policy does", "A person must decide.")
     return [
         ev.GateDecided(
             stage=stage.name,
@@ -129,7 +139,7 @@ def _gate(workflow: Workflow, state: State, caller: cmd.Caller, command: cmd.Dec
             channel=command.channel,
             body=found.body if found is not None else "",
             tree=tree,
-            choice=command.choice if human or found is None else found.result,
+            choice=choice,
             text=command.text,
             anchor=command.anchor or state.head,
             prompt=command.prompt,
@@ -173,7 +183,8 @@ def _resume(state: State, caller: cmd.Caller, command: cmd.Resume, evidence: Evi
             "Go on in a session with /stagent:continue, or call stagent continue in a terminal of your own.",
         )
     if lease is None:
-        return [ev.Resumed(holder=command.holder, fence=fence, head=command.head)]
+        accepted = acknowledged(state)
+        return [ev.Resumed(holder=command.holder, fence=fence, head=command.head, acknowledged=accepted)]
     if command.take_over and caller.kind != "person":
         return no.call(
             state, "lease.person", "only a person takes a run over", "In a terminal: stagent continue --take-over."
@@ -222,6 +233,3 @@ def _cancel(state: State, caller: cmd.Caller, evidence: Evidence) -> Answer:
     if caller.kind != "person":
         return no.call(state, "cancel.person", "only a person cancels a run", "In a terminal: stagent cancel.")
     return [ev.Terminal(terminal="cancelled", epoch=state.epoch + 1, success=False, report=evidence.report)]
-
-
-__all__ = ["Refusal", "decide"]

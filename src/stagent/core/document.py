@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from stagent.core import keys
 from stagent.core.ids import RESERVED_STAGES, is_name
+from stagent.core.limits import read_budget
 from stagent.core.model import DEFAULT_MAX_EPOCH, RunFile, Stage, Workflow
 from stagent.core.shapes import MAX_COUNT, Shapes, shown
 from stagent.core.stages import StageReader
@@ -35,6 +36,7 @@ def parse(document: object, findings: Findings) -> Workflow | None:
     run_files = _run_files(findings, document)
     initial = _initial(findings, document, names)
     max_epoch = _max_epoch(findings, document, terminals)
+    budget = read_budget(findings, document)
     modifies = document.get("modifies_worktree", True)
     if not isinstance(modifies, bool):
         findings.error(
@@ -54,6 +56,7 @@ def parse(document: object, findings: Findings) -> Workflow | None:
         modifies_worktree=modifies is not False,
         run_files=tuple(run_files),
         title=shapes.text(document, "", "title"),
+        budget=budget,
     )
 
 

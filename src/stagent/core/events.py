@@ -1,11 +1,12 @@
 """The closed set of events a run's log consists of, and the envelope that chains them.
 
-Events hold ids, numbers, enums and digests. Every free text is a blob: fields called `text`, `reason`, `task`,
-`output`, or `changed` here hold the SHA-256 digest of one. Times are unix milliseconds.
+Events hold ids, numbers, enums and digests. Every free text is a blob: the fields in `BLOBS` hold the SHA-256 digest
+of one. Times are unix milliseconds.
 """
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Literal
 
 import msgspec
@@ -13,6 +14,11 @@ import msgspec
 from stagent.core.canonical import digest, encode
 
 VERSION = 1
+BLOBS = (
+    *("workflow", "model", "task", "environment"),
+    *("text", "reason", "output", "changed", "protected", "added", "report"),
+)
+"""The fields of events that name a blob; besides them the artifact a record is about, and the run files."""
 
 
 class Holder(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -93,13 +99,16 @@ class AttemptStarted(Data, frozen=True, kw_only=True, tag="attempt.started"):
 class AttemptEnded(Data, frozen=True, kw_only=True, tag="attempt.ended"):
     """A try ended; `refused` means the engine did not accept what it left, with the refusal's code.
 
+    `void` is an attempt that could not begin its work (its session is gone, the provider turned it away).
+
     For a sub-agent, `mark` is the artifact as it stood when the agent stopped and `digest` what the engine read then.
+    `millis` is how long it worked, where that is known.
     """
 
     stage: str
     epoch: int
     number: int
-    outcome: Literal["ok", "failed", "timeout", "stopped", "unstartable", "orphaned", "refused"]
+    outcome: Literal["ok", "failed", "timeout", "stopped", "unstartable", "orphaned", "void", "refused"]
     agent: str | None = None
     code: str = ""
     text: str | None = None
@@ -109,6 +118,7 @@ class AttemptEnded(Data, frozen=True, kw_only=True, tag="attempt.ended"):
     stream_bytes: int = 0
     tokens: int | None = None
     cost_usd: float | None = None
+    millis: int = 0
     mark: FileMark | None = None
     digest: str | None = None
 
@@ -204,11 +214,15 @@ class Interrupted(Data, frozen=True, kw_only=True, tag="interrupted"):
 
 
 class Resumed(Data, frozen=True, kw_only=True, tag="resumed"):
-    """A driver goes on with a paused, blocked or given-up run under a new fence."""
+    """A driver goes on with a paused, blocked or given-up run under a new fence.
+
+    `acknowledged` names the budget whose pause is accepted by that.
+    """
 
     holder: Holder
     fence: int
     head: str | None = None
+    acknowledged: str = ""
 
 
 class TakenOver(Data, frozen=True, kw_only=True, tag="taken_over"):
@@ -236,7 +250,7 @@ class Stalled(Data, frozen=True, kw_only=True, tag="stalled"):
 
 
 class Blocked(Data, frozen=True, kw_only=True, tag="blocked"):
-    """The runner cannot go on by itself; `code` is the last refusal's."""
+    """The runner cannot go on by itself; `code` is the last refusal's, or that of a budget that is used up."""
 
     code: str
     text: str | None = None
@@ -245,9 +259,9 @@ class Blocked(Data, frozen=True, kw_only=True, tag="blocked"):
 class BudgetReached(Data, frozen=True, kw_only=True, tag="budget.reached"):
     """A declared limit was met; `action` is what follows from it."""
 
-    budget: Literal["max_epoch", "attempts"]
-    limit: int
-    action: Literal["escalate", "continue", "block"]
+    budget: Literal["max_epoch", "attempts", "cost_usd", "tokens", "minutes"]
+    limit: int | float
+    action: Literal["escalate", "continue", "block", "warn", "pause", "halt"]
 
 
 class Escalated(Data, frozen=True, kw_only=True, tag="escalated"):
@@ -304,7 +318,20 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
     prev: str
 
 
-_DECODER = msgspec.json.Decoder(Envelope)
+@cache
+def _decoder() -> msgspec.json.Decoder[Envelope]:
+    # Made when a log is first read: a quick command reads the checkpoint alone, and this is a part of its start.
+    return msgspec.json.Decoder(Envelope)
+
+
+def blobs_of(data: Event) -> dict[str, str]:
+    """Return the blobs an event names, by the path of the field."""
+    found = {name: value for name in BLOBS if (value := getattr(data, name, None)) is not None and value}
+    if isinstance(data, ArtifactRecorded):
+        found["digest"] = data.digest
+    if isinstance(data, RunStarted):
+        found |= {f"run_files.{name}": digest for name, digest in data.run_files.items()}
+    return found
 
 
 def seal(envelope: Envelope) -> tuple[bytes, str]:
@@ -315,7 +342,7 @@ def seal(envelope: Envelope) -> tuple[bytes, str]:
 
 def unseal(body: bytes) -> Envelope:
     """Decode stored bytes. Raises msgspec.ValidationError for an event of another version or kind."""
-    envelope = _DECODER.decode(body)
+    envelope = _decoder().decode(body)
     if envelope.v != VERSION:
         raise msgspec.ValidationError(f"event {envelope.seq} is of version {envelope.v}, this program reads {VERSION}")
     return envelope

@@ -27,10 +27,10 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
 
     `tree` is the tree as the current stage watches it, `entry_tree` as the next stage would, `full_tree` without any
     narrowing. `tree_changes` are the paths outside the stage's globs that differ from its reference; `laundered` the
-    protected
-    paths a stage that declares `protects` changed outside its own globs; `inputs` and `run_files` map a name to the
-    digest of the file now (None: absent); `holder_alive` is None when it cannot be known; `report` is the digest of
-    the report to be stored if the run ends.
+    protected paths a stage that declares `protects` changed outside its own globs; `inputs` and `run_files` map a name
+    to the digest of the file now (None: absent); `holder_alive` is None when it cannot be known; `report` is the digest
+    of the report to be stored if the run ends; `faults` is what the artifact lacks of the answer the stage asks for,
+    None where nobody looked.
     """
 
     artifact_path: str = ""
@@ -45,19 +45,30 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     checker_alive: bool = False
     holder_alive: bool | None = None
     foreign_writer: str | None = None
+    faults: tuple[str, ...] | None = None
     pid: int = 0
     started: str | None = None
     report: str | None = None
 
 
+def capped(workflow: Workflow, state: State, target: str) -> bool:
+    """Say whether the cap on the epoch stands against entering this target next; an end never meets it."""
+    return state.epoch + 1 >= workflow.max_epoch and not workflow.is_terminal(target)
+
+
 def target_of(workflow: Workflow, state: State, result: str) -> str | None:
-    """Return where a result leads from the current stage, or None when the stage does not know it."""
-    return workflow.stages[state.stage].transitions.get(result)
+    """Return where a result leads from the current stage now, or None when the stage does not know it.
+
+    At the cap on the epoch that is `escalated`, where it is declared, instead of another stage.
+    """
+    target = workflow.stages[state.stage].transitions.get(result)
+    if target is not None and "escalated" in workflow.terminals and capped(workflow, state, target):
+        return "escalated"
+    return target
 
 
-def needs_tree(workflow: Workflow, stage: Stage, result: str) -> bool:
-    """Say whether leaving a stage by a result takes a look at the tree."""
-    target = workflow.stages.get(stage.transitions.get(result, ""))
+def needs_tree(stage: Stage, target: Stage | None, result: str) -> bool:
+    """Say whether leaving a stage for a target (None: an end, or nowhere) by a result takes a look at the tree."""
     gate = (stage.gate is not None or stage.kind == "human") and stage.writes_project
     entered = target is not None and target.bound_tree
     return bool(stage.bound_tree or stage.protects or stage.checks_for(result) or gate or entered)

@@ -15,13 +15,12 @@ TOP = frozenset(
         "max_epoch",
         "modifies_worktree",
         "run_files",
+        "budget",
         "stages",
     }
 )
-TOP_ORIGINAL = TOP - {"$schema", "title"}
-LATER_TOP = frozenset(
-    {"groups", "profiles", "default_profile", "gates", "roles", "providers", "policies", "budget", "vars"}
-)
+TOP_ORIGINAL = TOP - {"$schema", "title", "budget"}
+LATER_TOP = frozenset({"groups", "profiles", "default_profile", "gates", "roles", "providers", "policies", "vars"})
 
 STAGE = frozenset(
     {
@@ -42,13 +41,15 @@ STAGE = frozenset(
         "stop",
         "retry",
         "timeout",
+        "tools",
+        "prompt",
+        "persona",
+        "output",
     }
 )
 STAGE_ORIGINAL = frozenset({"interruptible", "execution", "transitions", "inputs"})
 STAGE_BEYOND = STAGE - STAGE_ORIGINAL
-LATER_STAGE = frozenset(
-    {"group", "prompt", "input_source", "persona", "prepare", "output", "tools", "fanout", "loops", "restart"}
-)
+LATER_STAGE = frozenset({"group", "input_source", "prepare", "fanout", "loops", "restart"})
 
 KINDS = ("agent", "review", "command", "human")
 LATER_KINDS = frozenset({"fanout"})
@@ -70,3 +71,11 @@ CHECK = frozenset({"name", "run", "timeout", "for", "protect", "env"})
 STOP = frozenset({"blocks", "message"})
 RETRY = frozenset({"attempts", "backoff"})
 WRITES = ("project", "artifact")
+TOOLS = frozenset({"allow", "deny"})
+PERSONA = frozenset({"name", "system_prompt", "model"})
+OUTPUT = frozenset({"format", "schema"})
+LATER_OUTPUT = frozenset({"file"})
+FORMATS = ("text", "json")
+LATER_FORMATS = frozenset({"options", "checklist", "structured", "research", "findings"})
+BUDGET = ("cost_usd", "tokens", "minutes")
+LIMIT = ("warn", "pause", "halt")

@@ -66,10 +66,48 @@ class Retry(msgspec.Struct, frozen=True):
     backoff: float = 0.0
 
 
+class Tools(msgspec.Struct, frozen=True):
+    """Which tools the agent of a stage may use: None or the only ones allowed, and those denied in any case."""
+
+    allow: tuple[str, ...] | None = None
+    deny: tuple[str, ...] = ()
+
+
+class Persona(msgspec.Struct, frozen=True):
+    """Who the agent of a headless run is: a name for people, words for its system prompt, the backend's model."""
+
+    name: str = ""
+    system_prompt: str = ""
+    model: str | None = None
+
+
+class Output(msgspec.Struct, frozen=True):
+    """What an artifact must hold besides its front matter: None text, else an object of this JSON Schema (JSON)."""
+
+    schema: str | None = None
+
+
+class Limit(msgspec.Struct, frozen=True):
+    """At which amounts something follows: a warning, a pause until a person goes on, giving up; None: never."""
+
+    warn: int | float | None = None
+    pause: int | float | None = None
+    halt: int | float | None = None
+
+
+class Budget(msgspec.Struct, frozen=True):
+    """What a run may cost in US dollars, tokens, and minutes that attempts worked; None: no limit."""
+
+    cost_usd: Limit | None = None
+    tokens: Limit | None = None
+    minutes: Limit | None = None
+
+
 class Stage(msgspec.Struct, frozen=True, kw_only=True):
     """One named stage. `writes`: None no tree rule, else `project`, `artifact` or globs.
 
-    `transitions` maps each result to its target, `labels` some results to the words people read for them.
+    `transitions` maps each result to its target, `labels` some results to the words people read for them. `prompt` is
+    the file of the template for headless runs, None for the instruction file as it stands.
     """
 
     name: str
@@ -92,6 +130,10 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True):
     stop: Stop = Stop()
     retry: Retry = Retry()
     timeout: float | None = None
+    tools: Tools = Tools()
+    prompt: str | None = None
+    persona: Persona = Persona()
+    output: Output = Output()
 
     @property
     def required(self) -> tuple[Input, ...]:
@@ -102,6 +144,10 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True):
     def optional(self) -> tuple[Input, ...]:
         """The inputs the stage reads when they exist."""
         return tuple(item for item in self.inputs if not item.required)
+
+    def person_decides(self, result: str) -> bool:
+        """Say whether leaving by this result takes a decision that somebody makes explicitly."""
+        return self.kind == "human" or (self.gate is not None and self.gate.explicit and self.gate.guards(result))
 
     def checks_for(self, result: str) -> tuple[Check, ...]:
         """Return the checks that must pass before this result is accepted, in declared order."""
@@ -136,6 +182,7 @@ class Workflow(msgspec.Struct, frozen=True, kw_only=True):
     modifies_worktree: bool = True
     run_files: tuple[RunFile, ...] = ()
     title: str = ""
+    budget: Budget = Budget()
 
     def is_terminal(self, name: str) -> bool:
         """Say whether a name ends a run: a declared terminal, or the built-in `cancelled`."""

@@ -63,6 +63,7 @@ def fold(bodies: Iterable[tuple[bytes, str]], state: State | None = None) -> Sta
 
 
 Changes = dict[str, Any]
+_NO_FAULT = frozenset({"ok", "orphaned", "stopped", "void"})
 
 
 def _begin(envelope: ev.Envelope, data: ev.RunStarted, head: str) -> State:
@@ -131,10 +132,17 @@ def _attempt_started(state: State, data: ev.AttemptStarted, envelope: ev.Envelop
 
 
 def _attempt_ended(state: State, data: ev.AttemptEnded, envelope: ev.Envelope) -> Changes:
-    # An attempt that was stopped from outside says nothing about the work.
-    changes: Changes = {"refused": state.refused + (data.outcome not in ("ok", "orphaned", "stopped"))}
+    # An attempt that was stopped from outside, or could not begin, says nothing about the work.
+    changes: Changes = {
+        "refused": state.refused + (data.outcome not in _NO_FAULT),
+        "spent_usd": state.spent_usd + (data.cost_usd or 0.0),
+        "spent_tokens": state.spent_tokens + (data.tokens or 0),
+        "worked_millis": state.worked_millis + data.millis,
+    }
     if data.outcome != "ok":
-        changes.update(feedback=data.text or state.feedback, refusal=data.code or f"attempt.{data.outcome}")
+        changes["refusal"] = data.code or f"attempt.{data.outcome}"
+    if data.outcome not in ("ok", "void"):
+        changes["feedback"] = data.text or state.feedback
     if data.agent is not None:
         # In the order they stopped: the artifact is compared with what the last one left.
         others = tuple(agent for agent in state.agents if agent.id != data.agent)
@@ -228,6 +236,12 @@ def _resumed(state: State, data: ev.Resumed, envelope: ev.Envelope) -> Changes:
     }
     if state.status in ("blocked", "escalated"):
         changes["refused"] = 0
+    if state.refusal_before is not None:
+        # A person may have sent the work back meanwhile.
+        kept = state.refusal_before if state.refusal.startswith("budget.") else state.refusal
+        changes.update(refusal=kept, refusal_before=None)
+    if data.acknowledged:
+        changes["reached"] = {**state.reached, data.acknowledged: "acknowledged"}
     return changes
 
 
@@ -253,8 +267,8 @@ def _session(holder: ev.Holder, before: str) -> str:
     return holder.session if holder.kind == "session" and holder.session else before
 
 
-def _nothing(state: State, data: ev.Data, envelope: ev.Envelope) -> Changes:
-    return {}
+def _budget(state: State, data: ev.BudgetReached, envelope: ev.Envelope) -> Changes:
+    return {"reached": {**state.reached, data.budget: data.action}} if data.action in ("warn", "pause") else {}
 
 
 def _stalled(state: State, data: ev.Stalled, envelope: ev.Envelope) -> Changes:
@@ -262,7 +276,11 @@ def _stalled(state: State, data: ev.Stalled, envelope: ev.Envelope) -> Changes:
 
 
 def _blocked(state: State, data: ev.Blocked, envelope: ev.Envelope) -> Changes:
-    return {"status": "blocked", "lease": None, "refusal": data.code, "feedback": data.text or state.feedback}
+    changes: Changes = {"status": "blocked", "lease": None, "refusal": data.code}
+    if data.code.startswith("budget."):
+        # A budget says nothing about the work: whoever goes on finds it as it was.
+        return {**changes, "refusal_before": state.refusal}
+    return {**changes, "feedback": data.text or state.feedback}
 
 
 def _escalated(state: State, data: ev.Escalated, envelope: ev.Envelope) -> Changes:
@@ -299,7 +317,7 @@ _HANDLERS: dict[type[ev.Data], Handler] = {
     ev.SessionRebound: _rebound,
     ev.Stalled: _stalled,
     ev.Blocked: _blocked,
-    ev.BudgetReached: _nothing,
+    ev.BudgetReached: _budget,
     ev.Escalated: _escalated,
     ev.Terminal: _terminal,
 }

@@ -8,7 +8,7 @@ from typing import Literal
 import msgspec
 
 from stagent.core.state import State
-from stagent.errors import sentence
+from stagent.errors import RefusedError, sentence
 
 Blame = Literal["work", "wait", "state", "call"]
 
@@ -32,6 +32,12 @@ class Refusal(msgspec.Struct, frozen=True, kw_only=True):
     def message(self) -> str:
         """The sentence people read."""
         return sentence(self.where, self.what, self.known, self.remedy)
+
+    def error(self) -> RefusedError:
+        """Return the refusal as the error of an interface that cannot go on with it."""
+        return RefusedError(
+            self.code, self.what, where=self.where, known=self.known, remedy=self.remedy, fields={**self.fields}
+        )
 
 
 def place(state: State) -> str:
@@ -84,4 +90,11 @@ def not_live(state: State) -> Refusal | None:
         "blocked": "Look at its last refusal with: stagent show; then stagent run --resume RUN.",
         "escalated": "A person decides: stagent continue, stagent run --resume RUN, or stagent cancel.",
     }
-    return stand(state, f"run.{state.status}", f"the run is {state.status}", remedies[state.status])
+    remedy = _BUDGETS.get(state.refusal, "") or remedies[state.status]
+    return stand(state, f"run.{state.status}", f"the run is {state.status}", remedy)
+
+
+_BUDGETS = {
+    "budget.paused": "To accept what it costs and go on: stagent run --resume RUN; to end it: stagent cancel.",
+    "budget.halted": "Its budget is used up: start a new run with a larger one, or end this one: stagent cancel.",
+}

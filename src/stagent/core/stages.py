@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Literal, cast
 
 from stagent.core import keys
+from stagent.core.agentrules import AgentReader
 from stagent.core.ids import is_name
 from stagent.core.model import Input, Kind, Stage
 from stagent.core.shapes import Shapes, shown
@@ -36,6 +37,7 @@ class StageReader:
         self.terminals = terminals
         self.run_files = run_files
         self.rules = RuleReader(findings, ours)
+        self.agents = AgentReader(findings)
 
     def read(self, name: str, raw: object) -> Stage:
         """Return the stage as far as it can be read."""
@@ -43,15 +45,15 @@ class StageReader:
         if not isinstance(raw, dict):
             self.findings.error("stage", path, "the stage is not an object", "Declare its execution and transitions.")
             return Stage(name=name)
-        shapes = self.shapes
+        shapes, rules, agents = self.shapes, self.rules, self.agents
         shapes.keys(raw, path, keys.STAGE, keys.LATER_STAGE)
         kind = self._kind(raw, path)
         transitions = self._transitions(raw, path)
         execution, model = self._execution(raw, path, kind)
-        rules = self.rules
         # A result whose target is wrong is reported once, there; it is a result all the same.
         declared = {**self._results(raw), **transitions}
         run, results = rules.command(raw, path, kind, declared)
+        worked = {} if agents.nobody(raw, path, kind) else raw
         return Stage(
             name=name,
             kind=kind,
@@ -73,6 +75,10 @@ class StageReader:
             stop=rules.stop(raw, path),
             retry=rules.retry(raw, path),
             timeout=shapes.seconds(raw, path, "timeout"),
+            tools=agents.tools(worked, path),
+            prompt=agents.prompt(worked, path),
+            persona=agents.persona(worked, path),
+            output=agents.output(worked, path),
         )
 
     def _interruptible(self, raw: Json, path: str, kind: Kind, execution: Execution) -> bool:

@@ -71,7 +71,10 @@ class State(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     `tree_ref` is the tree the current stage is compared with; `protect_ref` the tree protected files are compared
     with; `session` is the last agent session that drove the run, `prompts` are those that have decided something;
-    `refused` counts refused or failed attempts of this epoch; `attempts` counts attempts per stage over the run.
+    `refused` counts refused or failed attempts of this epoch; `attempts` counts attempts per stage over the run;
+    `spent_usd`, `spent_tokens` and `worked_millis` sum up what its attempts took; `reached` maps a budget to the last
+    that followed from it (`warn`, `pause`, or `acknowledged` after one), `refusal_before` is the refusal that a pause
+    or halt of a budget stands over.
     """
 
     run: str
@@ -117,6 +120,11 @@ class State(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     agent_session: str | None = None
     entered_at: int = 0
     prompts: tuple[str, ...] = ()
+    spent_usd: float = 0.0
+    spent_tokens: int = 0
+    worked_millis: int = 0
+    reached: dict[str, str] = {}
+    refusal_before: str | None = None
     session: str = ""
 
     @property

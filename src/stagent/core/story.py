@@ -45,9 +45,12 @@ class Artifact(msgspec.Struct, kw_only=True):
 
     @property
     def made_by(self) -> str:
-        """The producer in a few words; an attempt by its epoch and number alone."""
+        """The producer in a few words; an attempt by its epoch and number alone, or by its agent's session."""
         kind, _, name = self.producer.partition(" ")
-        return f"{kind} {name.partition('.')[2]}" if kind == "attempt" else self.producer
+        if kind != "attempt":
+            return self.producer
+        number = name.partition(".")[2]
+        return f"attempt {number}" if number else f"an attempt, session {name[:8]}"
 
 
 class CheckRun(msgspec.Struct, kw_only=True):

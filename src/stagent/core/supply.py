@@ -13,8 +13,10 @@ def supplied(workflow: Workflow, state: State, stage: Stage, recorded: Recorded,
     """Refuse unless every required input of the target is there as it was accepted or made."""
     target = workflow.stages.get(target_of(workflow, state, recorded.result) or "")
     for item in target.required if target else ():
-        refusal = _run_file(state, item.key, evidence) if item.source == "run_file" else None
-        if item.source == "stage" and item.key != stage.name:
+        refusal = None
+        if item.source == "run_file":
+            refusal = _run_file(state, item.key, evidence)
+        elif item.key != stage.name:
             refusal = _input(state, item.key, evidence)
         if refusal is not None:
             return refusal

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from stagent.core.canonical import digest
-from stagent.core.events import GateDecided, unseal
+from stagent.core.events import GateDecided, blobs_of, unseal
 from stagent.core.ports import BlobGone
 from stagent.core.reducer import CorruptLogError, apply
 from stagent.core.state import State
@@ -57,7 +57,7 @@ def verify(journal: Journal, run: str, head: str | None = None) -> Verdict:
             envelope = unseal(record.body)
             if isinstance(envelope.data, GateDecided):
                 anchors.append(envelope.data.anchor)
-            mentioned |= _blobs(record.body)
+            mentioned.update(blobs_of(envelope.data).values())
             state = apply(state, envelope, record.hash)
             heads.add(record.hash)
             count += 1
@@ -92,20 +92,6 @@ def _compare(state: State | None, stored: bytes, seq: int, anchors: list[str], h
         if anchor and anchor not in heads:
             return f"a decision was bound to the head {anchor[:12]}, which this log never had"
     return ""
-
-
-_DIGEST_FIELDS = (
-    "text", "reason", "task", "output", "changed", "report", "protected", "added", "workflow", "model", "environment"
-)  # fmt: skip
-
-
-def _blobs(body: bytes) -> set[str]:
-    data = msgspec.json.decode(body)["data"]
-    names = {data[field] for field in _DIGEST_FIELDS if isinstance(data.get(field), str)}
-    if data["type"] == "artifact.recorded":
-        names.add(data["digest"])
-    names |= set((data.get("run_files") or {}).values())
-    return {name for name in names if len(name) == 64}
 
 
 def _files(journal: Journal, state: State | None) -> set[str]:

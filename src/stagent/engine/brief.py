@@ -10,8 +10,13 @@ from stagent.engine.folder import RunFolder
 
 
 def label(task: str) -> str:
-    """Return the short text a run is listed by: the first line of its task."""
-    return next((line.strip() for line in task.splitlines() if line.strip()), "")[:120]
+    """Return the short text a run is listed by: the first line of its task; bytes that are not text are replaced."""
+    first = next((line.strip() for line in task.splitlines() if line.strip()), "")[:120]
+    return first.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    return ", ".join(names) or "none"
 
 
 class InputLine(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,6 +49,7 @@ class Tick(msgspec.Struct, frozen=True, kw_only=True):
     gate: str | None = None
     picker: dict[str, object] | None = None
     feedback: str | None = None
+    doubt: str | None = None
     view_url: str | None = None
 
 
@@ -147,6 +153,10 @@ class Brief:
             lines += ["", "What came before was not accepted. Take this into account:", self.feedback]
         return "\n".join(lines) + "\n"
 
+    def reminder(self) -> str:
+        """Return which file the stage's agent is to write, and how: for one that knows the rest."""
+        return "\n".join([f"Output: {self.folder.artifact(self.stage.name)}", *self._rules(self.stage)]) + "\n"
+
     def _rules(self, stage: Stage) -> list[str]:
         results = ", ".join(sorted(stage.transitions))
         lines = [
@@ -160,6 +170,12 @@ class Brief:
             lines.append("This stage may write nothing in the project but that file.")
         elif isinstance(stage.writes, tuple):
             lines.append("In the project this stage may write only: " + ", ".join(stage.writes))
+        if stage.tools.allow is not None:
+            lines.append("Besides writing that file it may use only these tools: " + _listed(stage.tools.allow))
+        if stage.tools.deny:
+            lines.append("It may not use these tools: " + _listed(stage.tools.deny))
+        if stage.output.schema is not None:
+            lines += ["The text must hold one JSON object in a ```json block, by this schema:", stage.output.schema]
         for check in stage.checks:
             lines.append(f"For {', '.join(check.results)} the engine itself runs the check {check.name}: {check.run}")
         return lines

@@ -7,10 +7,11 @@ from collections.abc import Callable
 
 from stagent import processes
 from stagent.core.canonical import digest
-from stagent.core.evidence import Evidence, Found, needs_tree
+from stagent.core.evidence import Evidence, Found, needs_tree, target_of
 from stagent.core.model import Stage, Workflow
 from stagent.core.ports import Workspace
 from stagent.core.state import State
+from stagent.engine import structured
 from stagent.engine.folder import RunFolder, file_digest, look
 
 HOST = os.uname().nodename
@@ -45,19 +46,16 @@ class Gatherer:
     def for_advance(self, workflow: Workflow, state: State, folder: RunFolder) -> Gathered:
         """Return everything a transition out of the current stage could need."""
         stage = workflow.stages[state.stage]
-        path = folder.artifact(stage.name)
-        seen = look(path)
-        found = seen[0] if seen else None
-        blobs = {found.digest: seen[1]} if seen and found and not found.problem else {}
+        found, blobs = _artifact(stage, folder)
         result = found.result if found is not None and found.epoch == state.epoch else ""
-        target = workflow.stages.get(stage.transitions.get(result, ""))
+        target = workflow.stages.get(target_of(workflow, state, result) or "")
         tree = entry = full = None
-        if (stage.kind == "human" and stage.writes_project) or needs_tree(workflow, stage, result):
+        if needs_tree(stage, target, result):
             tree = self.workspace.snapshot(stage.watch)
             entry = self._entry(stage, target, tree)
             full = self.workspace.snapshot() if stage.watch else tree
         evidence = Evidence(
-            artifact_path=str(path),
+            artifact_path=folder.artifact_path(stage.name),
             artifact=found,
             tree=tree,
             entry_tree=entry,
@@ -68,6 +66,7 @@ class Gatherer:
             run_files={name: file_digest(folder.run_file(name)) for name in state.run_files} if target else {},
             checker_alive=self._checker_alive(state),
             foreign_writer=_foreign_writer(stage, state, found),
+            faults=structured.faults(stage, blobs[found.digest]) if found is not None and result else None,
             pid=os.getpid(),
             started=processes.start_time(os.getpid()) if stage.checks else None,
         )
@@ -76,12 +75,9 @@ class Gatherer:
     def for_gate(self, workflow: Workflow, state: State, folder: RunFolder) -> Gathered:
         """Return what a decision on the current gate is bound to."""
         stage = workflow.stages[state.stage]
-        path = folder.artifact(stage.name)
-        seen = look(path)
-        found = seen[0] if seen else None
-        blobs = {found.digest: seen[1]} if seen and found and not found.problem else {}
+        found, blobs = _artifact(stage, folder)
         tree = self.workspace.snapshot(stage.watch) if stage.writes_project else None
-        return Gathered(Evidence(artifact_path=str(path), artifact=found, tree=tree), blobs)
+        return Gathered(Evidence(artifact_path=folder.artifact_path(stage.name), artifact=found, tree=tree), blobs)
 
     def for_lease(self, state: State) -> Evidence:
         """Return what is known about the process that holds the run."""
@@ -128,6 +124,15 @@ class Gatherer:
                 foreign = holder is not None and holder.kind == "runner" and holder.pid != check.pid
                 return not foreign and alive(check.pid, check.started)
         return False
+
+
+def _artifact(stage: Stage, folder: RunFolder) -> tuple[Found | None, dict[str, bytes]]:
+    """Return a stage's artifact as it lies there, and the blob of one that can be read."""
+    seen = look(folder.artifact(stage.name))
+    if seen is None:
+        return None, {}
+    found, data = seen
+    return found, {} if found.problem else {found.digest: data}
 
 
 def _foreign_writer(stage: Stage, state: State, found: Found | None) -> str | None:

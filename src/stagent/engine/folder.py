@@ -7,9 +7,12 @@ its own copy of each it read.
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import shutil
 import stat
+import sys
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
@@ -24,6 +27,9 @@ NAME = ".stagent"
 ARTIFACT_LIMIT = 64 * 1024 * 1024
 """An artifact larger than this is not read (bytes)."""
 
+_BLOCK = 1024 * 1024
+_COUNTER = itertools.count()
+
 
 class RunFolder:
     """Paths of one run below `<project>/.stagent/<folder>/`."""
@@ -32,6 +38,7 @@ class RunFolder:
         self.path = root / NAME / folder
         self.state_file = self.path / "state.md"
         self._artifacts: dict[str, Path] = {}
+        self._instructions: dict[str, Path] = {}
 
     @classmethod
     def of(cls, root: Path, state: State) -> RunFolder:
@@ -45,13 +52,20 @@ class RunFolder:
             found = self._artifacts[stage] = self.path / f"{stage}-report.md"
         return found
 
+    def artifact_path(self, stage: str) -> str:
+        """The same as text."""
+        return str(self.artifact(stage))
+
     def run_file(self, name: str) -> Path:
         """Where a run file lies."""
         return self.path / name
 
     def instructions(self, stage: str) -> Path:
         """Where the pinned instruction file of a stage lies."""
-        return self.path / "workflow" / f"{stage}.md"
+        found = self._instructions.get(stage)
+        if found is None:
+            found = self._instructions[stage] = self.path / "workflow" / f"{stage}.md"
+        return found
 
 
 @lru_cache(maxsize=64)
@@ -91,20 +105,25 @@ def _own(path: Path) -> int:
 
 def write(path: Path, data: bytes) -> None:
     """Write a generated file whole or not at all (a crash leaves the old one); not durable against power loss."""
-    fresh = path.with_name(f".{path.name}.{os.getpid()}.new")
+    fresh = path.with_name(f".{path.name}.{os.getpid()}.{next(_COUNTER)}.new")
     try:
         hit("folder.write.before")
-        fresh.write_bytes(data)
-    except OSError:
-        make_room(path)
-        fresh.write_bytes(data)
-    hit("folder.rename.before")
-    try:
-        fresh.replace(path)
-    except OSError:
-        make_room(path)
-        fresh.replace(path)
+        _with_room(path, lambda: fresh.write_bytes(data))
+        hit("folder.rename.before")
+        _with_room(path, lambda: fresh.replace(path))
+    except BaseException:
+        fresh.unlink(missing_ok=True)
+        raise
     hit("folder.rename.after")
+
+
+def _with_room(path: Path, action: Callable[[], object]) -> None:
+    """Do something that needs the place of a generated file to be free; when it fails, free the place and try again."""
+    try:
+        action()
+    except OSError:
+        make_room(path)
+        action()
 
 
 def make_room(path: Path) -> None:
@@ -132,10 +151,7 @@ def remove(path: Path) -> None:
 def read(path: Path, limit: int = -1) -> bytes | None:
     """Return the bytes of a regular file, `limit` at most; None for anything else, a link or a pipe included."""
     opened = _regular(path)
-    if opened is None:
-        return None
-    with open(opened[0], "rb") as file:
-        return file.read(limit)
+    return None if opened is None else _drain(*opened, sys.maxsize if limit < 0 else limit)
 
 
 def _regular(path: Path) -> tuple[int, os.stat_result] | None:
@@ -151,6 +167,23 @@ def _regular(path: Path) -> tuple[int, os.stat_result] | None:
     return None
 
 
+def _drain(descriptor: int, status: os.stat_result, limit: int) -> bytes:
+    """Read a regular file to its end, `limit` bytes at most, and close it; takes no more memory than it has bytes."""
+    wanted = min(status.st_size + 1, limit)
+    try:
+        data = os.read(descriptor, wanted)
+        if len(data) == wanted < limit:
+            # It has grown since its size was looked at.
+            parts = [data]
+            while wanted < limit and (part := os.read(descriptor, min(limit - wanted, _BLOCK))):
+                parts.append(part)
+                wanted += len(part)
+            data = b"".join(parts)
+        return data
+    finally:
+        os.close(descriptor)
+
+
 def file_digest(path: Path) -> str | None:
     """Return the SHA-256 of a file, or None when there is none to read."""
     data = read(path)
@@ -163,8 +196,7 @@ def look(path: Path) -> tuple[Found, bytes] | None:
     if opened is None:
         return None
     descriptor, status = opened
-    with open(descriptor, "rb") as file:
-        data = file.read(ARTIFACT_LIMIT + 1)
+    data = _drain(descriptor, status, ARTIFACT_LIMIT + 1)
     mark = FileMark(status.st_size, status.st_mtime_ns, status.st_ino)
     whole = digest(data)
     if len(data) > ARTIFACT_LIMIT:

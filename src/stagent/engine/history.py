@@ -265,18 +265,3 @@ def _same_attempt(visit: Visit, data: ev.AttemptEnded) -> Attempt | None:
         elif attempt.number == data.number and attempt.outcome in _OPEN:
             return attempt
     return None
-
-
-def blobs_of(data: ev.Event) -> dict[str, str]:
-    """Return the blobs an event names, by the path of the field: digests of texts, artifacts and lists of paths."""
-    found: dict[str, str] = {}
-    fields = msgspec.to_builtins(data)
-    for name in ("task", "text", "reason", "output", "changed", "protected", "added", "report", "environment"):
-        if isinstance(fields.get(name), str):
-            found[name] = fields[name]
-    if isinstance(data, ev.ArtifactRecorded):
-        found["digest"] = data.digest
-    if isinstance(data, ev.RunStarted):
-        found["workflow"] = data.workflow
-        found |= {f"run_files.{name}": digest for name, digest in data.run_files.items()}
-    return found

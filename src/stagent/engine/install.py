@@ -28,9 +28,6 @@ from stagent.version import __version__
 MARKETPLACE = "stagent-local"
 PLUGIN = "stagent"
 PLUGIN_ID = f"{PLUGIN}@{MARKETPLACE}"
-CLAUDE_OLDEST = (2, 1, 329)
-CLAUDE_BELOW = (2, 2, 0)
-"""The range of Claude Code versions the plugin was tried with: from the first, below the second."""
 LAUNCHER_MARK = "# Made by `stagent install claude-code`; data home: "
 _PLAIN = re.compile(r"/[A-Za-z0-9._/:=,@%+-]*\Z")
 _MAKER = re.compile(r"\.(\d+)\.(?:new|old)\Z")
@@ -40,7 +37,7 @@ HOOKS: dict[str, tuple[str | None, int]] = {
     "SessionStart": (None, _SECONDS),
     "UserPromptSubmit": (None, _SECONDS),
     "UserPromptExpansion": (None, _SECONDS),
-    "PreToolUse": (f"{_WRITERS}|Bash|Agent|Task|AskUserQuestion", _SECONDS),
+    "PreToolUse": (f"{_WRITERS}|Bash|Agent|Task|AskUserQuestion|Skill", 10),
     "PostToolUse": (f"{_WRITERS}|AskUserQuestion", _SECONDS),
     "PostToolUseFailure": ("Agent|Task|AskUserQuestion", _SECONDS),
     "PermissionRequest": (None, _SECONDS),
@@ -51,11 +48,13 @@ HOOKS: dict[str, tuple[str | None, int]] = {
     "Notification": (None, _SECONDS),
     "PreCompact": (None, _SECONDS),
     "PostCompact": (None, _SECONDS),
+    "ConfigChange": (None, _SECONDS),
     "SessionEnd": (None, 1),
 }
 """Event -> (which tools it looks at, None for an event without tools; time limit in seconds).
 
-`Stop` may have to compare the whole project once; the platform ends `SessionEnd` hooks after about a second anyway.
+`Stop` may have to compare the whole project once, `PreToolUse` to have a command line read; the platform ends
+`SessionEnd` hooks after about a second anyway.
 """
 
 

@@ -22,6 +22,8 @@ from stagent.failpoints import hit
 
 KEEP = 256 * 1024
 """How much of the beginning and of the end of the output is kept (bytes each)."""
+_BEHIND = 1024 * 1024
+"""How much is still read when a command is over (bytes): as much as a pipe can hold."""
 _GRACE = 2.0
 _TICK = 0.5
 
@@ -71,12 +73,13 @@ def run(
     timeout: float,
     progress: Callable[[float], None] = lambda seconds: None,
     tidy: Callable[[], object] = lambda: None,
+    keep: int = KEEP,
 ) -> Finished:
     """Run a command through `/bin/sh -c` and wait for its end or the time limit (seconds).
 
     `progress` is called about twice a second with the seconds gone by; what it raises ends the command. `tidy` is
     called when the command is over, to end what it left behind in ways its group and mark do not show. Output of both
-    streams is kept together in the order it came; `stdout` alone as well.
+    streams is kept together in the order it came; `stdout` alone as well, of which `keep` bytes from either end.
     """
     began = time.monotonic()
     hit("command.spawn.before")
@@ -96,7 +99,7 @@ def run(
         )
     hit("command.spawn.after")
     try:
-        both, stdout, timed_out = _collect(process, began + timeout, progress)
+        both, stdout, timed_out = _collect(process, began + timeout, progress, keep)
     finally:
         _end_group(process)
         # A program that left the group is known by its mark; what it would do later, nobody would look at.
@@ -110,9 +113,9 @@ def run(
 
 
 def _collect(
-    process: subprocess.Popen[bytes], deadline: float, progress: Callable[[float], None]
+    process: subprocess.Popen[bytes], deadline: float, progress: Callable[[float], None], keep: int
 ) -> tuple[bytes, bytes, bool]:
-    both, stdout = Bounded(), Bounded()
+    both, stdout = Bounded(), Bounded(keep)
     began = time.monotonic()
     out, err = process.stdout, process.stderr
     assert out is not None and err is not None
@@ -147,13 +150,16 @@ def _take(stream: IO[bytes], both: Bounded, only: Bounded | None, selector: sele
 
 
 def _drain(stream: IO[bytes], both: Bounded, only: Bounded | None) -> None:
-    while True:
+    """Take what the command left in the pipe; what it left in the background may go on writing for ever."""
+    taken = 0
+    while taken < _BEHIND:
         try:
             data = os.read(stream.fileno(), 65536)
         except BlockingIOError:
             return
         if not data:
             return
+        taken += len(data)
         both.add(data)
         if only is not None:
             only.add(data)

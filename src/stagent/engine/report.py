@@ -63,4 +63,4 @@ def _summary(workflow: Workflow, state: State, terminal: str, epoch: int, now: i
 
 def stamp(millis: int) -> str:
     """Return unix milliseconds as UTC text."""
-    return datetime.fromtimestamp(millis / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    return f"{datetime.fromtimestamp(millis // 1000, UTC):%Y-%m-%d %H:%M:%S} UTC"

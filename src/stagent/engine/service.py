@@ -26,7 +26,7 @@ from stagent.core.events import (
     Event,
     Transitioned,
 )
-from stagent.core.evidence import Evidence
+from stagent.core.evidence import Evidence, target_of
 from stagent.core.frontmatter import rewrite
 from stagent.core.model import Workflow
 from stagent.core.ports import BlobGone, Store, Workspace
@@ -88,7 +88,7 @@ class RunService:
         self.journal = Journal(store, clock)
         self.pinned = Pinned(store)
         self.gatherer = Gatherer(lambda: self.workspace)
-        self.publisher = Publisher(self.pinned, home, self.root, self.brief, self.journal.folded)
+        self.publisher = Publisher(self.pinned, home, self.root, self.brief, self.journal)
         self.listeners: list[Callable[[], None]] = []
         self._spool = SpoolFold(self.journal, self.publisher, self.gatherer, home, root)
         self.tidy: Callable[[], object] = lambda: None
@@ -195,21 +195,10 @@ class RunService:
         caller: cmd.Caller,
         command: cmd.Command,
         blobs: Mapping[str, bytes] | None = None,
-        *,
-        driver: cmd.Caller | None = None,
     ) -> State | Refusal:
-        """Put any other command to the run and return its new state, or the refusal.
-
-        `driver` is the runner on whose behalf the caller acts, without it the caller himself if he is one: what a
-        runner that lost the lease still brings is refused, so that nothing of it becomes part of the run.
-        """
-        if driver is None and caller.kind == "runner" and not isinstance(command, cmd.Resume):
-            driver = caller
+        """Put any other command to the run and return its new state, or the refusal."""
         for _ in range(_TURNS):
             state = self.state(run)
-            lost = holds(state, driver) if driver is not None and state.live else None
-            if lost is not None:
-                return lost
             gathered = self._evidence_for(state, command)
             answer = decide(self.workflow(state), state, caller, command, gathered.evidence)
             if isinstance(answer, Refusal):
@@ -245,6 +234,7 @@ class RunService:
         return False
 
     def append(self, state: State, events: list[Event], actor: str, blobs: Mapping[str, bytes]) -> State:
+        """Append events that follow `state` and publish what they lead to. Raises ConflictError."""
         fresh = self.journal.append(state, events, actor, blobs)
         self.publisher.after(state, fresh, events)
         for listener in self.listeners:
@@ -260,11 +250,9 @@ class RunService:
         found = gathered.evidence.artifact
         if found is None:
             return gathered
-        target = workflow.stages[state.stage].transitions.get(found.result, "")
-        capped = state.epoch + 1 >= workflow.max_epoch and not workflow.is_terminal(target)
-        terminal = "escalated" if capped and "escalated" in workflow.terminals else target
-        if workflow.is_terminal(terminal):
-            return self._with_report(workflow, state, gathered, terminal, state.epoch + 1)
+        target = target_of(workflow, state, found.result)
+        if target is not None and workflow.is_terminal(target):
+            return self._with_report(workflow, state, gathered, target, state.epoch + 1)
         return gathered
 
     def _with_report(self, workflow: Workflow, state: State, gathered: Gathered, terminal: str, epoch: int) -> Gathered:
@@ -280,7 +268,7 @@ class RunService:
         if isinstance(command, cmd.Resume):
             return Gathered(self.gatherer.for_lease(state), {})
         empty = Gathered(Evidence(), {})
-        if isinstance(command, cmd.GiveUp):
+        if isinstance(command, cmd.GiveUp) or (isinstance(command, cmd.ReachBudget) and command.action == "halt"):
             return self._with_report(workflow, state, empty, "escalated", state.epoch)
         if isinstance(command, cmd.Cancel):
             return self._with_report(workflow, state, empty, "cancelled", state.epoch + 1)
@@ -309,6 +297,8 @@ class RunService:
         if refusal.blame != "work" or caller.agent is not None:
             return state
         text = refusal.message + self._output_tail(refusal)
+        # A refusal names files, and the name of a file need not be text.
+        text = text.encode("utf-8", "backslashreplace").decode()
         name = digest(text.encode())
         if caller.kind != "runner" and state.refusal == refusal.code and state.feedback == name:
             return state

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -13,16 +14,18 @@ from typing import Literal
 import msgspec
 
 from stagent.core.canonical import digest, encode
-from stagent.core.events import Event, Holder, RunStarted, StageEntered
+from stagent.core.events import Holder, RunStarted, StageEntered
 from stagent.core.ids import run_id
 from stagent.core.model import Workflow
+from stagent.core.ports import Workspace
 from stagent.core.state import State
 from stagent.engine.environment import environment, pinned_environment
 from stagent.engine.flows import Flow, pin
-from stagent.engine.folder import NAME, RunFolder
+from stagent.engine.folder import NAME, RunFolder, remove
+from stagent.engine.leftovers import sweep
 from stagent.engine.process import run as run_command
 from stagent.engine.service import RunService
-from stagent.errors import RefusedError, UsageError
+from stagent.errors import RefusedError, StagentError, UsageError, WorkspaceError
 from stagent.failpoints import hit
 
 RUN_FILE_LIMIT = 1024 * 1024
@@ -42,56 +45,81 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     session: str | None = None
 
 
-def start(service: RunService, request: Request) -> State:
+def start(service: RunService, request: Request, note: Callable[[State], None] = lambda state: None) -> State:
     """Create a run in its first stage. Raises UsageError, WorkflowError or WorkspaceError before anything is written.
 
-    The caller has made sure that the session has no live run.
+    The caller has made sure that the session has no live run; `note` writes the run into the index.
     """
     if not request.task.strip():
         raise UsageError("start.no_task", "there is no task", where="start", remedy="Say what is to be done.")
-    workflow = request.flow.workflow
-    workspace = service.workspace
+    workflow, workspace = request.flow.workflow, service.workspace
     baseline = workspace.snapshot() if workflow.modifies_worktree else None
-    decisive = pinned_environment()
-    files = _run_files(workflow, service.root, decisive)
+    files = _run_files(workflow, service.root, decisive := pinned_environment())
     run = run_id(service.clock(), os.urandom(10))
     folder = request.session or run
     workspace.keep_private(f"/{NAME}/")
     archive(service.root, folder)
     pinned, model, blobs = pin(request.flow)
-    task = request.task.encode("utf-8", "surrogateescape")
-    pins = encode(decisive)
-    blobs |= {digest(task): task, digest(pins): pins, **{digest(data): data for data in files.values()}}
-    initial = workflow.stages[workflow.initial]
-    tree = workspace.snapshot(initial.watch) if initial.bound_tree else None
-    events: list[Event] = [
-        RunStarted(
-            workflow=pinned,
-            model=model,
-            flow=request.flow.name,
-            project=service.project,
-            folder=folder,
-            mode=request.mode,
-            holder=request.holder,
-            stage=workflow.initial,
-            task=digest(task),
-            fingerprint=workspace.fingerprint(),
-            baseline=baseline,
-            head=workspace.head(),
-            run_files={name: digest(data) for name, data in files.items()},
-            environment=digest(pins),
-        ),
-        StageEntered(stage=workflow.initial, epoch=1, tree=tree),
-    ]
-    state = service.journal.begin(run, events, request.actor, blobs)
+    task, pins = request.task.encode("utf-8", "surrogateescape"), encode(decisive)
+    blobs |= {digest(data): data for data in (task, pins, *files.values())}
+    began = RunStarted(
+        workflow=pinned,
+        model=model,
+        flow=request.flow.name,
+        project=service.project,
+        folder=folder,
+        mode=request.mode,
+        holder=request.holder,
+        stage=workflow.initial,
+        task=digest(task),
+        fingerprint=workspace.fingerprint(),
+        baseline=baseline,
+        head=workspace.head(),
+        run_files={name: digest(data) for name, data in files.items()},
+        environment=digest(pins),
+    )
+    entered = StageEntered(stage=workflow.initial, epoch=1, tree=_entry_tree(workflow, workspace, baseline))
+    with _folder(service.root, folder):
+        state = service.journal.begin(run, [began, entered], request.actor, blobs)
+    note(state)
     service.publisher.refresh(state)
+    sweep(service.home, service.root)
     return state
+
+
+def _entry_tree(workflow: Workflow, workspace: Workspace, baseline: str | None) -> str | None:
+    """Return the tree the first stage is compared with; the baseline is it unless the stage narrows what it sees."""
+    initial = workflow.stages[workflow.initial]
+    if not initial.bound_tree:
+        return None
+    return baseline if baseline is not None and not initial.watch else workspace.snapshot(initial.watch)
+
+
+@contextmanager
+def _folder(root: Path, name: str) -> Iterator[None]:
+    """Make a run folder, which stays if the block does not fail. Raises WorkspaceError when it cannot be made."""
+    folder = RunFolder(root, name).path
+    try:
+        folder.mkdir(parents=True)
+    except OSError as error:
+        raise WorkspaceError(
+            "workspace.run_folder",
+            f"the run folder cannot be made: {error.strerror}",
+            where=str(error.filename or folder),
+            remedy="Make the project's folder writable, or move away what lies there; nothing was started.",
+        ) from error
+    try:
+        yield
+    except StagentError:
+        remove(folder)
+        raise
 
 
 def _run_files(workflow: Workflow, root: Path, decisive: Mapping[str, str]) -> Mapping[str, bytes]:
     files: dict[str, bytes] = {}
     for file in workflow.run_files:
-        done = run_command(file.init, cwd=root, env=environment(decisive, "", {}), timeout=INIT_TIMEOUT)
+        env = environment(decisive, "", {})
+        done = run_command(file.init, cwd=root, env=env, timeout=INIT_TIMEOUT, keep=RUN_FILE_LIMIT)
         if done.exit != 0:
             how = "did not finish in time" if done.timed_out else f"ended with exit code {done.exit}"
             tail = done.output.decode("utf-8", "replace")[-500:].strip()

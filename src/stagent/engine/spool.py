@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 
 from stagent.core import commands as cmd
+from stagent.core.canonical import digest
 from stagent.core.events import ArtifactRecorded, AttemptEnded, AttemptStarted, Event, FileMark, Producer
 from stagent.core.evidence import Found
 from stagent.core.state import State
@@ -100,13 +101,19 @@ def command(line: Line, state: State, found: Found | None) -> cmd.Command | None
     if line.e == "SubagentGone":
         return _stopped(str(line.d.get("agent")), line, state, None)
     if line.e == "Stalled":
-        blocks = line.d.get("blocks")
-        return cmd.Stall(blocks=blocks if isinstance(blocks, int) else 0)
+        blocks, why = line.d.get("blocks"), reason(line)
+        return cmd.Stall(blocks=blocks if isinstance(blocks, int) else 0, text=digest(why) if why else None)
     if line.e == "SessionEnd":
         return cmd.Interrupt()
     if line.e == "Rebound":
         return cmd.Rebind(session=line.s)
     return None
+
+
+def reason(line: Line) -> bytes:
+    """Return why a turn was let go without comparing the project; empty when it was compared."""
+    why = line.d.get("why")
+    return why.strip().encode("utf-8", "replace") if isinstance(why, str) else b""
 
 
 def foreign_artifact(line: Line, state: State, found: Found | None) -> list[Event]:

@@ -17,7 +17,7 @@ from stagent.core.refusals import Refusal
 from stagent.core.state import State
 from stagent.engine import persons, spool
 from stagent.engine.evidence import HOST, Gatherer
-from stagent.engine.folder import RunFolder, look, remove, write
+from stagent.engine.folder import RunFolder, look, read, remove, write
 from stagent.engine.journal import Journal
 from stagent.engine.projections.publish import Publisher
 from stagent.errors import ConflictError
@@ -25,6 +25,12 @@ from stagent.failpoints import hit
 
 DOUBT = ".doubt"
 """Beside a session's live file: the prompt of the last decision that did not count, and why, on two lines."""
+
+
+def doubted(home: DataHome, session: str) -> str:
+    """Return why the last decision a hook saw in a session did not count; empty when there is none."""
+    noted = read(home.live(session).with_suffix(DOUBT), 65536) or b""
+    return noted.decode("utf-8", "replace").partition("\n")[2]
 
 
 class SpoolFold:
@@ -96,7 +102,8 @@ class SpoolFold:
             actor=actor, kind="session", session=holder.session if holder else None, pid=holder.pid if holder else None
         )
         answer = decide(workflow, state, caller, command, Evidence())
-        return actor, [] if isinstance(answer, Refusal) else answer, {}
+        why = {command.text: spool.reason(line)} if isinstance(command, cmd.Stall) and command.text else {}
+        return actor, [] if isinstance(answer, Refusal) else answer, why
 
     def _next_process(self, state: State, line: spool.Line) -> list[Event]:
         """Let the process that went on with the session's conversation have the lease of one that is dead."""

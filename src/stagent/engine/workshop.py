@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Mapping
+
+import msgspec
 
 from stagent import processes
 from stagent.core import commands as cmd
@@ -16,7 +19,7 @@ from stagent.core.masking import mask_bytes
 from stagent.core.model import Stage
 from stagent.core.refusals import Refusal
 from stagent.core.state import State
-from stagent.engine import checks
+from stagent.engine import checks, flows
 from stagent.engine.environment import environment
 from stagent.engine.evidence import alive
 from stagent.engine.folder import write
@@ -42,13 +45,13 @@ class Workshop:
         check = next(item for item in stage.checks_for(result) if item.name == started.name)
         if self._lost(state, caller):
             return
-        extra = {"STAGENT_CHECK": check.name, **check.env, **_mark(f"{state.run}.{state.epoch}.{check.name}")}
+        given = self._given(state, stage, {stage.name: state.artifact.digest} if state.artifact else {})
+        extra = {"STAGENT_CHECK": check.name, **given, **check.env, **_mark(f"{state.run}.{state.epoch}.{check.name}")}
         env = environment(service.pinned_environment(state), stage.name, extra)
         execution = checks.Execution(check, stage, started, service.workspace, state.protect_ref)
         ran = execution.run(env, progress, service.tidy)
-        engine = cmd.Caller(actor="engine", kind="engine")
-        driver = caller if caller.kind == "runner" else None
-        service.submit(state.run, engine, cmd.EndCheck(event=ran.event), ran.blobs, driver=driver)
+        engine = cmd.Caller(actor="engine", kind="engine", fence=caller.fence)
+        service.submit(state.run, engine, cmd.EndCheck(event=ran.event), ran.blobs)
 
     def command(self, state: State, caller: cmd.Caller, progress: Progress) -> None:
         """Run the command of a command stage, write its artifact, and record it as the engine's own.
@@ -70,7 +73,7 @@ class Workshop:
         begun = self.service.submit(state.run, caller, cmd.BeginAttempt(event=begin))
         if isinstance(begun, Refusal) or self._lost(begun, caller):
             return
-        extra = {"STAGENT_RUN": state.run, "STAGENT_EPOCH": str(state.epoch)}
+        extra = {"STAGENT_RUN": state.run, "STAGENT_EPOCH": str(state.epoch), **self._given(state, stage, {})}
         extra |= _mark(attempt_id(state.run, state.epoch, begin.number))
         finished = run(
             stage.run or "",
@@ -88,6 +91,17 @@ class Workshop:
             return
         write(self.service.folder(state).artifact(stage.name), data)
         self._record(begun, begin, result, data, finished.exit, caller)
+
+    def _given(self, state: State, stage: Stage, own: Mapping[str, str]) -> dict[str, str]:
+        """Return the variables by which a command finds what its stage reads, and can tell that nobody changed it."""
+        folder = self.service.folder(state)
+        known = {name: recorded.digest for name, recorded in state.accepted.items()}
+        named = {item.key: known[item.key] for item in stage.inputs if item.source == "stage" and item.key in known}
+        texts = {name: [folder.artifact_path(name), content] for name, content in {**named, **own}.items()}
+        made = {item.key: state.run_files.get(item.key) for item in stage.inputs if item.source == "run_file"}
+        texts |= {name: [str(folder.run_file(name)), content] for name, content in made.items() if content}
+        templates = str(self.service.home.templates)
+        return {"STAGENT_INPUTS": msgspec.json.encode(texts).decode(), flows.PLACE: templates}
 
     def _record(
         self, state: State, begin: AttemptStarted, result: str, data: bytes, code: int | None, caller: cmd.Caller

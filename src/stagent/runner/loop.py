@@ -16,22 +16,20 @@ import msgspec
 from stagent import processes
 from stagent.core import commands as cmd
 from stagent.core.advance import holds
+from stagent.core.budget import Hit, due
 from stagent.core.canonical import digest
-from stagent.core.events import AttemptEnded, AttemptStarted, Holder
-from stagent.core.ids import attempt_id
-from stagent.core.masking import mask
+from stagent.core.events import Holder
 from stagent.core.model import Stage
-from stagent.core.ports import AgentBackend, AgentEvent, AttemptSpec, Outcome
+from stagent.core.ports import AgentBackend, AgentEvent
 from stagent.core.refusals import Refusal
 from stagent.core.state import State
 from stagent.engine.evidence import HOST
 from stagent.engine.service import Advanced, RunService
-from stagent.errors import RefusedError, WorkspaceError
-from stagent.failpoints import hit
+from stagent.errors import WorkspaceError
+from stagent.runner.attempt import AttemptMaker
 from stagent.runner.heartbeat import Heartbeat
 from stagent.runner.policy import Policy
 from stagent.runner.reaper import Reaper
-from stagent.runner.supervisor import Supervisor
 
 Ending = Literal["ended", "waiting", "blocked", "escalated", "interrupted", "stalled"]
 _SLICE = 0.2
@@ -42,6 +40,7 @@ class Hooks(msgspec.Struct, frozen=True, kw_only=True):
 
     on_agent: Callable[[AgentEvent], None] = lambda event: None
     on_check: Callable[[str, float], None] = lambda name, seconds: None
+    on_wait: Callable[[str, float], None] = lambda what, seconds: None
     ask: Callable[[State, Refusal], bool] = lambda state, refusal: False
 
 
@@ -70,20 +69,20 @@ class Runner:
         self.hooks = hooks or Hooks()
         self.stopping = ""
         self._redone: set[int] = set()
-        self.supervisor = Supervisor(backend)
+        self._attempts = AttemptMaker(service, backend, self.options, self.hooks.on_agent, self.hooks.on_wait)
         self._caller = cmd.Caller(actor=f"runner:{os.getpid()}", kind="runner", fence=0)
 
     def stop(self, reason: str) -> None:
         """Ask the runner to end its attempt and pause the run; safe in a signal handler."""
         self.stopping = self.stopping or reason
-        self.supervisor.stop()
+        self._attempts.stop()
 
     def drive(self, state: State) -> Ending:
         """Move the run as far as it goes. The caller has started it with this process as the holder, or resumed it."""
         fence = state.lease.fence if state.lease else 0
         self._caller = cmd.Caller(actor=f"runner:{os.getpid()}", kind="runner", fence=fence)
         with Heartbeat(self.service.store, self.run, fence, self.service.clock):
-            self._recover(state)
+            self._attempts.recover(state, self._caller)
             while True:
                 if self.stopping:
                     return self._pause()
@@ -98,14 +97,17 @@ class Runner:
             return over
         lost = holds(state, self._caller)
         if lost is not None:
-            raise _error(lost)
+            raise lost.error()
         stage = self.service.workflow(state).stages[state.stage]
-        if stage.kind in ("agent", "review") and (state.attempt == 0 or state.refusal):
+        if self._limited(state):
+            return None
+        if state.refusal and state.refused:
             if state.refused >= stage.retry.attempts:
                 return self._give_up(state)
-            self._wait(stage.retry.backoff if state.refused else 0.0)
+            self._wait(stage.retry.backoff, "the next attempt")
             if self.stopping:
                 return None
+        if stage.kind in ("agent", "review") and (state.attempt == 0 or state.refusal):
             self._attempt(state, stage)
             return None
         return self._advance()
@@ -124,7 +126,7 @@ class Runner:
         over = _over(done.state)
         if over is not None:
             return over
-        raise _error(refusal)
+        raise refusal.error()
 
     def _asked(self) -> Advanced | None:
         """Ask for the transition; None when the project cannot even be looked at and an attempt must mend that."""
@@ -155,98 +157,23 @@ class Runner:
     # -- attempts --------------------------------------------------------------------------------------------
 
     def _attempt(self, state: State, stage: Stage) -> None:
-        spec = self._spec(state, stage)
-        launch = self.backend.launch(spec, dict(os.environ))
+        made = self._attempts.make(state, stage, self._caller)
+        if made.limit is not None:
+            self._reach(made.limit)
+        elif made.retry_at is not None:
+            self._wait((made.retry_at - self.service.clock()) / 1000, "the provider's rate limit")
 
-        def begun(pid: int, started: str) -> None:
-            hit("runner.spawned")
-            event = AttemptStarted(
-                stage=stage.name,
-                epoch=state.epoch,
-                number=spec.number,
-                backend=self.backend.name,
-                pid=pid,
-                started=started,
-            )
-            answer = self.service.submit(self.run, self._caller, cmd.BeginAttempt(event=event))
-            if isinstance(answer, Refusal):
-                raise _error(answer)
-            hit("runner.attempt_logged")
+    def _limited(self, state: State) -> bool:
+        """Record a limit of the workflow that was met; what it asks for shows in the run's status."""
+        met = due(self.service.workflow(state), state)
+        if met is not None:
+            self._reach(met)
+        return met is not None
 
-        outcome = self.supervisor.run(spec, launch, on_event=self.hooks.on_agent, on_started=begun)
-        hit("runner.attempt_over")
-        self._ended(state, spec, outcome)
-
-    def _spec(self, state: State, stage: Stage) -> AttemptSpec:
-        number = state.attempt + 1
-        name = attempt_id(state.run, state.epoch, number)
-        folder = self.service.folder(state)
-        streams = self.service.home.project(self.service.project) / "streams" / state.run
-        streams.mkdir(mode=0o700, parents=True, exist_ok=True)
-        instructions = self.service.pinned.file(state.workflow, f"{stage.name}.md").decode("utf-8", "replace")
-        return AttemptSpec(
-            id=name,
-            run=state.run,
-            stage=stage.name,
-            epoch=state.epoch,
-            number=number,
-            stage_attempt=state.attempts.get(stage.name, 0) + 1,
-            workdir=str(self.service.root),
-            run_dir=str(folder.path),
-            artifact=str(folder.artifact(stage.name)),
-            prompt=f"{self.service.brief(state).context()}\n{instructions}",
-            stream=str(streams / f"{state.epoch}.{number}.ndjson"),
-            model=stage.model,
-            timeout=stage.timeout,
-            resume=state.agent_session,
-            options=self.options,
-        )
-
-    def _ended(self, state: State, spec: AttemptSpec, outcome: Outcome) -> None:
-        status = "stopped" if self.stopping and outcome.status != "ok" else outcome.status
-        reason = mask(outcome.reason).encode("utf-8", "replace")
-        text = digest(reason) if status != "ok" and reason else None
-        current = self.service.state(self.run)
-        if status == "unstartable" and not current.attempt_open:
-            self._begin_unstarted(state, spec)
-        event = AttemptEnded(
-            stage=spec.stage,
-            epoch=spec.epoch,
-            number=spec.number,
-            outcome=status,  # type: ignore[arg-type]  # the outcomes of a process are among those of an attempt
-            code="" if status == "ok" else f"attempt.{status}",
-            text=text,
-            exit=outcome.exit,
-            session=outcome.session,
-            stream=outcome.stream_digest,
-            stream_bytes=outcome.stream_bytes,
-            tokens=outcome.tokens,
-            cost_usd=outcome.cost_usd,
-        )
-        self.service.submit(self.run, self._caller, cmd.EndAttempt(event=event), {text: reason} if text else None)
-
-    def _begin_unstarted(self, state: State, spec: AttemptSpec) -> None:
-        event = AttemptStarted(stage=spec.stage, epoch=state.epoch, number=spec.number, backend=self.backend.name)
-        self.service.submit(self.run, self._caller, cmd.BeginAttempt(event=event))
-
-    def _recover(self, state: State) -> None:
-        """End what a runner that was killed left behind: its attempt's processes and the open attempt in the log."""
-        unlogged = attempt_id(state.run, state.epoch, state.attempt + 1)
-        processes.kill_attempt(unlogged, None, None)
-        if not state.attempt_open:
-            return
-        name = attempt_id(state.run, state.epoch, state.attempt)
-        # The process of a command's attempt is an engine that ran it, perhaps one that still serves other runs.
-        by_mark = self.service.workflow(state).stages[state.stage].kind == "command"
-        processes.kill_attempt(name, None if by_mark else state.attempt_pid, None if by_mark else state.attempt_started)
-        event = AttemptEnded(
-            stage=state.stage,
-            epoch=state.epoch,
-            number=state.attempt,
-            outcome="orphaned",
-            code="attempt.orphaned",
-        )
-        self.service.submit(self.run, self._caller, cmd.EndAttempt(event=event))
+    def _reach(self, met: Hit) -> None:
+        answer = self.service.submit(self.run, self._caller, met.command)
+        if isinstance(answer, Refusal):
+            raise answer.error()
 
     # -- people ----------------------------------------------------------------------------------------------
 
@@ -268,9 +195,9 @@ class Runner:
         command = cmd.DecideGate(
             decision=decision.decision, channel="policy", choice=decision.choice, text=digest(reason)
         )
-        caller = cmd.Caller(actor=policy.actor, kind="engine")
+        caller = cmd.Caller(actor=policy.actor, kind="engine", fence=self._caller.fence)
         blobs = {digest(reason): reason, policy.digest: policy.text}
-        return not isinstance(self.service.submit(self.run, caller, command, blobs, driver=self._caller), Refusal)
+        return not isinstance(self.service.submit(self.run, caller, command, blobs), Refusal)
 
     # -- endings ---------------------------------------------------------------------------------------------
 
@@ -285,20 +212,18 @@ class Runner:
         self.service.submit(self.run, self._caller, command, {digest(reason): reason})
         return "interrupted"
 
-    def _wait(self, seconds: float) -> None:
+    def _wait(self, seconds: float, what: str) -> None:
+        """Wait until the time is over or the runner is asked to stop; the wall clock is not asked again."""
         until = time.monotonic() + seconds
-        while not self.stopping and time.monotonic() < until:
-            time.sleep(min(_SLICE, seconds))
+        while not self.stopping and (left := until - time.monotonic()) > 0:
+            self.hooks.on_wait(what, left)
+            time.sleep(min(_SLICE, left))
 
 
 def holder() -> Holder:
     """Return this process as the holder of a lease."""
     pid = os.getpid()
     return Holder(kind="runner", pid=pid, started=processes.start_time(pid), host=HOST)
-
-
-def _error(refusal: Refusal) -> RefusedError:
-    return RefusedError(refusal.code, refusal.what, where=refusal.where, known=refusal.known, remedy=refusal.remedy)
 
 
 def _over(state: State) -> Ending | None:

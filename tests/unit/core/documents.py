@@ -72,6 +72,11 @@ OURS: Document = {
     "initial_stage": "plan",
     "terminal_stages": ["complete", "escalated", "failed"],
     "max_epoch": 9,
+    "budget": {
+        "cost_usd": {"warn": 1, "pause": 2.5, "halt": 5},
+        "tokens": {"halt": 1_000_000},
+        "minutes": {"warn": 10, "pause": 10},
+    },
     "stages": {
         "plan": {
             "title": "Plan",
@@ -84,6 +89,9 @@ OURS: Document = {
             "stop": {"blocks": 3, "message": "The plan is not written."},
             "retry": {"attempts": 2, "backoff": 1.5},
             "timeout": 60,
+            "tools": {"allow": ["Read", "Grep"], "deny": ["WebFetch", "mcp__x__y"]},
+            "prompt": "plan-prompt.md",
+            "persona": {"name": "Planner", "system_prompt": "You plan.", "model": "large-1"},
         },
         "build": {
             "execution": {"type": "subagent", "model": "sonnet"},
@@ -108,6 +116,7 @@ OURS: Document = {
             "transitions": {"PASS": "release", "FAIL": "build"},
             "inputs": {"required": [{"from_stage": "build"}]},
             "writes": "artifact",
+            "output": {"format": "json", "schema": {"type": "object", "required": ["verdict"]}},
         },
         "release": {"kind": "human", "transitions": {"yes": "complete", "no": "build"}},
     },
@@ -116,11 +125,13 @@ OURS: Document = {
 
 
 def files(document: Any) -> dict[str, bytes]:
-    """A workflow folder of this document with an instruction file for every stage that could want one."""
+    """A workflow folder of this document with every instruction and prompt file that could be wanted."""
     stages = document.get("stages") if isinstance(document, dict) else None
     found = {"workflow.json": msgspec.json.encode(document)}
-    for name in stages if isinstance(stages, dict) else ():
+    for name, stage in stages.items() if isinstance(stages, dict) else ():
         found[f"{name}.md"] = b""
+        if isinstance(stage, dict) and isinstance(stage.get("prompt"), str):
+            found[stage["prompt"]] = b"{{task}}"
     return found
 
 

@@ -47,6 +47,7 @@ def test_the_first_rule_that_fails_is_the_refusal() -> None:
         checks=[{"name": "tests", "run": "make test"}],
         gate=APPROVAL,
         protects=["tests/*"],
+        output={"schema": {"required": ["plan"]}},
     )
     base = changed(
         base, "stages/executing/inputs/required", [{"from_stage": "planning"}, {"from_run_file": "baseline"}]
@@ -84,6 +85,7 @@ def test_the_first_rule_that_fails_is_the_refusal() -> None:
     look()
     del world.project["docs/odd"]
     look(laundered=("src/a",))
+    look(faults=("$: 'plan' is a required property",))
     world.do(cmd.Advance())
     world.checker_alive = True
     look()
@@ -110,6 +112,7 @@ def test_the_first_rule_that_fails_is_the_refusal() -> None:
         "producer.no_subagent",
         "tree.changed",
         "protect.outside",
+        "output.invalid",
         "check.running",
         "check.failed",
         "gate.waiting",
@@ -496,10 +499,12 @@ def test_a_run_that_was_taken_over_goes_on_with_its_decisions() -> None:
 )
 def test_when_the_tree_is_looked_at(fields: dict[str, Any], result: str, needed: bool) -> None:
     made_of = workflow(document(**fields))
-    assert needs_tree(made_of, made_of.stages["planning"], result) is needed
+    planning = made_of.stages["planning"]
+    target = made_of.stages.get(planning.transitions.get(result, ""))
+    assert needs_tree(planning, target, result) is needed
 
 
 def test_the_tree_is_looked_at_for_the_stage_that_is_entered() -> None:
     made_of = workflow(changed(PLAIN, "stages/executing/writes", "artifact"))
-    assert needs_tree(made_of, made_of.stages["planning"], "approved")
-    assert not needs_tree(made_of, made_of.stages["reviewing"], "PASS")
+    assert needs_tree(made_of.stages["planning"], made_of.stages["executing"], "approved")
+    assert not needs_tree(made_of.stages["planning"], None, "approved")

@@ -33,6 +33,8 @@ COMMAND = changed(
 REVIEW = changed(
     PLAIN, "stages/reviewing", {**PLAIN["stages"]["reviewing"], "kind": "review", "execution": {"type": "inline"}}
 )
+ANSWERING = changed(PLAIN, "stages/planning/output", {"schema": {"type": "object"}})
+LIMITED = changed(PLAIN, "budget", {"cost_usd": {"warn": 1, "pause": 2.5, "halt": 5}, "tokens": {"halt": 1000}})
 
 
 def made(document: Any, **given: Any) -> World:
@@ -94,6 +96,78 @@ def a_runner_with_an_old_fence() -> Any:
     world.do(cmd.Resume(holder=replace(RUNNER, pid=201), take_over=True), PERSON)
     assert not isinstance(world.ask(cmd.Interrupt()), Refusal)
     return world.ask(cmd.Interrupt(), old)
+
+
+def taken_from_a_runner() -> tuple[World, cmd.Caller]:
+    """A run whose runner had an attempt open when another took the lease, and the first runner."""
+    world = made(PLAIN, holder=RUNNER)
+    old = world.driver
+    begun = ev.AttemptStarted(stage="planning", epoch=1, number=1, backend="scripted", pid=400)
+    world.do(cmd.BeginAttempt(event=begun))
+    world.do(cmd.Resume(holder=replace(RUNNER, pid=201), take_over=True), PERSON)
+    return world, old
+
+
+@refuses("lease.held", "state")
+def a_runner_without_the_lease_ends_its_attempt() -> Any:
+    world, old = taken_from_a_runner()
+    ended = ev.AttemptEnded(stage="planning", epoch=1, number=1, outcome="ok")
+    assert not isinstance(world.ask(cmd.EndAttempt(event=ended)), Refusal)
+    return world.ask(cmd.EndAttempt(event=ended), old)
+
+
+@refuses("lease.held", "state")
+def a_runner_without_the_lease_refuses_the_work() -> Any:
+    world, old = taken_from_a_runner()
+    return world.ask(cmd.Refuse(code="artifact.missing"), old)
+
+
+@refuses("lease.held", "state")
+def the_engine_acts_for_a_runner_without_the_lease() -> Any:
+    world, old = taken_from_a_runner()
+    done = ev.CheckEnded(name="tests", epoch=1, artifact="a", tree="b", tree_after="b", outcome="pass")
+    return world.ask(cmd.EndCheck(event=done), replace(ENGINE, fence=old.fence))
+
+
+@refuses("lease.held", "state")
+def a_policy_decides_for_a_runner_without_the_lease() -> Any:
+    world, old = taken_from_a_runner()
+    decision = cmd.DecideGate(decision="approve", channel="policy")
+    return world.ask(decision, cmd.Caller(actor="policy:1", kind="engine", fence=old.fence))
+
+
+def cancelling(stage: dict[str, Any]) -> World:
+    """A run in a stage with a result `stop` that leads to cancelled, as a version without that rule could pin it."""
+    world = made(changed(PLAIN, "stages/planning", stage))
+    first = replace(world.stage, transitions={**world.stage.transitions, "stop": "cancelled"})
+    world.workflow = replace(world.workflow, stages={**world.workflow.stages, "planning": first})
+    return world
+
+
+@refuses("cancel.person", "work")
+def an_agent_cancels_by_its_result() -> Any:
+    world = cancelling(PLAIN["stages"]["planning"])
+    world.work("stop")
+    answer = world.advance()
+    assert answer.known == ("approved",)
+    return answer
+
+
+@refuses("cancel.person", "work")
+def an_agent_cancels_by_a_result_the_gate_does_not_guard() -> Any:
+    gate = {"type": "require_approval", "for": ["approved"]}
+    world = cancelling({**PLAIN["stages"]["planning"], "gate": gate})
+    world.work("stop")
+    return world.advance()
+
+
+@refuses("gate.attended", "wait")
+def a_policy_cancels() -> Any:
+    world = cancelling(HUMAN["stages"]["planning"])
+    world.do(cmd.Advance())
+    answer = cmd.DecideGate(decision="answer", channel="policy", choice="yes")
+    assert not isinstance(world.ask(answer, ENGINE), Refusal)
+    return world.ask(replace(answer, choice="stop"), ENGINE)
 
 
 @refuses("lease.held", "state")
@@ -246,6 +320,14 @@ def an_artifact_that_is_not_the_choice() -> Any:
 def a_command_that_was_not_run() -> Any:
     world = made(COMMAND)
     world.write("done")
+    return world.ask(cmd.Advance())
+
+
+@refuses("command.pending", "wait")
+def a_command_whose_work_was_refused_is_run_again() -> Any:
+    world = made(COMMAND)
+    world.work("done")
+    world.do(cmd.Refuse(code="check.failed"))
     return world.ask(cmd.Advance())
 
 
@@ -667,6 +749,58 @@ def giving_up_without_a_reason() -> Any:
     return world.ask(cmd.GiveUp(by="agent"))
 
 
+@refuses("output.invalid", "work")
+def an_answer_that_does_not_fit() -> Any:
+    world = made(ANSWERING)
+    world.work("approved")
+    assert [type(event).__name__ for event in world.do(cmd.Advance(), faults=("x",))] == ["ArtifactRecorded"]
+    refusal = world.ask(cmd.Advance(), faults=("$.a: 5 is not of type 'string'", "$: 'b' is a required property"))
+    assert refusal.fields["faults"] == ["$.a: 5 is not of type 'string'", "$: 'b' is a required property"]
+    assert "$.a: 5 is not of type 'string'; $: 'b' is a required property" in refusal.message
+    assert "nobody looked" in world.ask(cmd.Advance(), faults=None).message
+    return refusal
+
+
+@refuses("budget.unknown", "call")
+def a_limit_that_is_not_declared() -> Any:
+    world = made(LIMITED)
+    for budget, limit, action in [("tokens", 5, "halt"), ("minutes", 5, "warn"), ("cost_usd", 2, "pause")]:
+        assert world.ask(cmd.ReachBudget(budget=budget, limit=limit, action=action)).code == "budget.unknown"
+    return made(PLAIN).ask(cmd.ReachBudget(budget="tokens", limit=5, action="halt"))
+
+
+@refuses("budget.late", "state")
+def a_warning_a_second_time() -> Any:
+    world = made(LIMITED)
+    world.do(cmd.ReachBudget(budget="cost_usd", limit=1, action="warn"))
+    return world.ask(cmd.ReachBudget(budget="cost_usd", limit=1, action="warn"))
+
+
+@refuses("budget.late", "state")
+def a_pause_that_somebody_accepted() -> Any:
+    world = made(LIMITED)
+    world.do(cmd.ReachBudget(budget="cost_usd", limit=2.5, action="pause"))
+    world.do(cmd.Resume(holder=SESSION))
+    return world.ask(cmd.ReachBudget(budget="cost_usd", limit=2.5, action="pause"))
+
+
+@refuses("run.blocked", "state")
+def a_budget_that_paused_the_run() -> Any:
+    world = made(LIMITED)
+    world.do(cmd.ReachBudget(budget="cost_usd", limit=2.5, action="pause"))
+    refusal = world.ask(cmd.Advance())
+    assert "stagent run --resume RUN" in refusal.remedy
+    assert "accept" in refusal.remedy
+    return refusal
+
+
+@refuses("lease.held", "state")
+def another_runner_reports_a_budget() -> Any:
+    world = made(LIMITED, holder=RUNNER)
+    other = replace(world.driver, fence=None)
+    return world.ask(cmd.ReachBudget(budget="cost_usd", limit=1, action="warn"), other)
+
+
 @refuses("cancel.person", "call")
 def an_agent_cancels() -> Any:
     world = made(PLAIN)
@@ -718,6 +852,37 @@ def test_only_a_person_cancels_and_then_it_is_over() -> None:
     assert world.now.ended
     assert not world.now.live
     assert world.now.report == text("report")
+
+
+def test_a_person_may_cancel_by_a_choice_or_an_approval() -> None:
+    world = cancelling(HUMAN["stages"]["planning"])
+    world.do(cmd.Advance())
+    world.do(cmd.DecideGate(decision="answer", channel="terminal", choice="stop"), PERSON)
+    world.write("stop")
+    world.do(cmd.Advance())
+    assert (world.now.terminal, world.now.success) == ("cancelled", False)
+    world = cancelling({**PLAIN["stages"]["planning"], "gate": {"type": "require_approval"}})
+    world.work("stop")
+    assert world.advance().code == "gate.waiting"
+    world.do(approving(), PERSON)
+    world.advance()
+    assert world.now.terminal == "cancelled"
+
+
+def test_at_the_cap_the_inputs_of_a_stage_that_is_not_entered_do_not_matter() -> None:
+    document = changed(PLAIN, "stages/executing/inputs/required", [{"from_run_file": "baseline"}])
+    world = made(changed(document, "max_epoch", 2))
+    world.run_files["baseline"] = text("spoilt")
+    world.work("approved")
+    world.advance()
+    assert world.now.terminal == "escalated"
+
+
+def test_a_refusal_is_an_error_for_whoever_cannot_go_on_with_it() -> None:
+    refusal = made(PLAIN).ask(cmd.Advance())
+    error = refusal.error()
+    assert (error.code, str(error), error.remedy) == (refusal.code, refusal.message, refusal.remedy)
+    assert error.fields == refusal.fields
 
 
 def test_an_interrupted_run_goes_on_where_it_was_under_a_new_fence() -> None:

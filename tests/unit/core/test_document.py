@@ -4,12 +4,28 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stagent.core.canonical import encode
 from stagent.core.document import parse
-from stagent.core.model import ABORTS, Check, Gate, Input, Retry, RunFile, Stop
+from stagent.core.model import (
+    ABORTS,
+    Budget,
+    Check,
+    Gate,
+    Input,
+    Limit,
+    Output,
+    Persona,
+    Retry,
+    RunFile,
+    Stop,
+    Tools,
+    Workflow,
+)
 from stagent.core.shapes import MAX_COUNT, MAX_SECONDS
 from stagent.core.verify.problem import Findings, errors
 from stagent.testing import strategies
@@ -146,11 +162,46 @@ BEYOND: list[tuple[str, Any, str, str]] = [
     ("stages/plan/retry/backoff", -1, "backoff", "stages.plan.retry.backoff"),
     ("stages/plan/timeout", True, "timeout", "stages.plan.timeout"),
     ("stages/plan/transitions/done/label", "", "label", "stages.plan.transitions.done.label"),
+    ("budget", [], "budget", "budget"),
+    ("budget", {}, "budget", "budget"),
+    ("budget", {"tokens": None}, "budget", "budget"),
+    ("budget/tokens", 5, "budget", "budget.tokens"),
+    ("budget/tokens", {}, "budget", "budget.tokens"),
+    ("budget/tokens", {"halt": None}, "budget", "budget.tokens"),
+    ("budget/tokens/halt", 0, "budget", "budget.tokens.halt"),
+    ("budget/tokens/halt", True, "budget", "budget.tokens.halt"),
+    ("budget/tokens/halt", "5", "budget", "budget.tokens.halt"),
+    ("budget/tokens/halt", MAX_COUNT + 1, "budget", "budget.tokens.halt"),
+    ("budget/cost_usd/warn", 3, "budget", "budget.cost_usd.pause"),
+    ("budget/cost_usd/halt", 2, "budget", "budget.cost_usd.halt"),
+    ("budget/cost_usd", {"warn": 3, "halt": 2}, "budget", "budget.cost_usd.halt"),
+    (f"{B}/tools", ["Read"], "no_object", "stages.build.tools"),
+    (f"{B}/tools", {"allow": "Read"}, "tools", "stages.build.tools.allow"),
+    (f"{B}/tools", {"allow": ["Bash git"]}, "tools", "stages.build.tools.allow"),
+    *[
+        (f"{B}/tools", {"deny": [name]}, "tools", "stages.build.tools.deny")
+        for name in ("", "--x", "Read,Write", "Bash()", "Bash(x\ny)", "Read*", "Bash(a) ", "*")
+    ],
+    (f"{B}/tools", {"allow": ["Read", "Grep"], "deny": ["Read"]}, "tools", "stages.build.tools.deny"),
+    *[(f"{B}/prompt", name, "prompt", "stages.build.prompt") for name in (*NAMES, "x.txt", ".md", "a/b.md", 5)],
+    (f"{B}/persona", "Ann", "no_object", "stages.build.persona"),
+    (f"{B}/persona", {"name": " "}, "persona", "stages.build.persona.name"),
+    (f"{B}/persona", {"system_prompt": 5}, "persona", "stages.build.persona.system_prompt"),
+    (f"{B}/persona", {"model": "--dangerous"}, "persona", "stages.build.persona.model"),
+    (f"{B}/output", "json", "no_object", "stages.build.output"),
+    (f"{B}/output", {"format": "yaml"}, "output", "stages.build.output.format"),
+    (f"{B}/output", {"format": []}, "output", "stages.build.output.format"),
+    (f"{B}/output", {"schema": True}, "output", "stages.build.output.schema"),
+    (f"{B}/output", {"schema": {}, "format": "text"}, "output", "stages.build.output.format"),
+    *[
+        (f"stages/{stage}/{field}", value, "no_agent", f"stages.{stage}.{field}")
+        for stage in ("test", "release")
+        for field, value in [("tools", {}), ("prompt", "x.md"), ("persona", {}), ("output", {})]
+    ],
     # what this version does not carry out
     ("groups", [], "not_implemented", "groups"),
-    ("budget", {}, "not_implemented", "budget"),
-    (f"{B}/output", {}, "not_implemented", "stages.build.output"),
-    (f"{B}/tools", {}, "not_implemented", "stages.build.tools"),
+    (f"{B}/output", {"file": "x.md"}, "not_implemented", "stages.build.output.file"),
+    (f"{B}/output", {"format": "options"}, "not_implemented", "stages.build.output.format"),
     ("stages/plan/gate/quorum", 2, "not_implemented", "stages.plan.gate.quorum"),
     ("stages/plan/transitions/done/when", "x", "not_implemented", "stages.plan.transitions.done.when"),
     (f"{B}/inputs/required/0/else", "0", "not_implemented", "stages.build.inputs.required[0].else"),
@@ -165,6 +216,12 @@ WARNINGS: list[tuple[str, Any, str, str]] = [
     (f"{S}/inputs/colour", "red", "unknown_key", f"{P}.inputs.colour"),
     (f"{S}/inputs/optional", [{"from_stage": "deploy", "colour": 1}], "unknown_key", f"{P}.inputs.optional[0].colour"),
     ("run_files/baseline/colour", "red", "unknown_key", "run_files.baseline.colour"),
+    ("budget", {"euros": 5, "tokens": {"halt": 1}}, "unknown_key", "budget.euros"),
+    ("budget", {"tokens": {"halt": 1, "stop": 2}}, "unknown_key", "budget.tokens.stop"),
+    *[
+        (f"{S}/{field}", {"colour": "red"}, "unknown_key", f"{P}.{field}.colour")
+        for field in ("tools", "persona", "output")
+    ],
 ]
 
 
@@ -257,6 +314,46 @@ def test_every_field_reaches_the_model() -> None:
     assert (test.run, test.results) == ("make test", {"0": "PASS", "*": "FAIL"})
     assert test.writes == "project"
     assert made.stages["release"].kind == "human"
+    assert plan.tools == Tools(("Read", "Grep"), ("WebFetch", "mcp__x__y"))
+    assert (plan.prompt, plan.persona) == ("plan-prompt.md", Persona("Planner", "You plan.", "large-1"))
+    assert made.stages["review"].output == Output('{"required":["verdict"],"type":"object"}')
+    assert (build.tools, build.prompt, build.persona, build.output) == (Tools(), None, Persona(), Output())
+    assert made.budget == Budget(Limit(1, 2.5, 5), Limit(None, None, 1_000_000), Limit(10, 10, None))
+    assert msgspec.json.decode(encode(made), type=Workflow) == made
+
+
+def test_json_without_a_schema_asks_for_any_object() -> None:
+    for output, schema in [
+        ({"format": "json"}, '{"type":"object"}'),
+        ({"format": "text"}, None),
+        ({"format": None, "schema": {}}, "{}"),
+        ({}, None),
+    ]:
+        assert workflow(changed(OURS, f"{B}/output", output)).stages["build"].output == Output(schema)
+
+
+def test_a_tool_named_twice_is_one_and_no_tool_is_not_any_tool() -> None:
+    made = workflow(changed(OURS, f"{B}/tools", {"allow": ["Read", "mcp__a__*", "Bash(git log:*)", "Read"]}))
+    assert made.stages["build"].tools == Tools(("Read", "mcp__a__*", "Bash(git log:*)"))
+    assert workflow(changed(OURS, f"{B}/tools", {"allow": []})).stages["build"].tools == Tools(())
+    assert workflow(changed(OURS, f"{B}/tools", {"allow": None})).stages["build"].tools == Tools(None)
+
+
+@pytest.mark.parametrize("deep", [True, False])
+def test_a_schema_that_cannot_be_written_is_reported(deep: bool) -> None:
+    schema: Any = {"title": "\ud800"}
+    for _ in range(20_000 if deep else 0):
+        schema = {"not": schema}
+    findings = Findings()
+    parse(changed({**OURS, "budget": None}, "stages/build", {**OURS["stages"]["build"]}), findings)
+    assert findings.problems == []
+    document = {
+        **OURS,
+        "stages": {**OURS["stages"], "build": {**OURS["stages"]["build"], "output": {"schema": schema}}},
+    }
+    parse(document, findings)
+    [problem] = findings.problems
+    assert (problem.code, problem.path) == ("workflow.output", "stages.build.output.schema")
 
 
 @pytest.mark.parametrize(
@@ -291,6 +388,14 @@ def test_absent_writes_depends_on_whether_a_field_of_ours_is_used(path: str, val
         (f"{S}/stop", {"blocks": None, "message": None}),
         (f"{S}/retry", {"attempts": None, "backoff": 0}),
         (f"{S}/title", None),
+        ("budget", None),
+        ("budget", {"tokens": None, "minutes": {"warn": None, "pause": 0.5}}),
+        (f"{S}/tools", None),
+        (f"{S}/tools", {"allow": None, "deny": None}),
+        (f"{S}/prompt", None),
+        (f"{S}/persona", {"name": None, "system_prompt": None, "model": None}),
+        (f"{S}/output", {"format": None, "schema": None}),
+        ("stages/deploy/output", None),
         (f"{E}/transitions/again", "executing"),
     ],
 )

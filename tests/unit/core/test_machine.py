@@ -24,6 +24,7 @@ from msgspec.structs import replace
 from counts import count
 from stagent.core import commands as cmd
 from stagent.core import events as ev
+from stagent.core.budget import Spent, due
 from stagent.core.canonical import encode
 from stagent.core.evidence import Found
 from stagent.core.frontmatter import Malformed, epoch_of, parse
@@ -57,6 +58,11 @@ WANTED = (
     "given up",
     "blocked",
     "refused driver",
+    "answer",
+    "answer refused",
+    "budget warn",
+    "budget pause",
+    "budget halt",
 )
 OUTCOMES = ("pass", "fail", "pass", "fail", "pass", "timeout", "error", "protected", "abandoned")
 
@@ -88,6 +94,7 @@ class Runs(RuleBasedStateMachine):
             assert answer.remedy in answer.message
             if answer.code == "gate.stale":
                 SEEN["stale approval"] += 1
+            SEEN["answer refused"] += answer.code == "output.invalid"
             if answer.code.startswith("lease."):
                 SEEN["refused driver"] += 1
         else:
@@ -165,7 +172,8 @@ class Runs(RuleBasedStateMachine):
             world.write("", epoch=None, problem=read.reason)
         else:
             body = f"body {data.draw(st.integers(0, 2))}"
-            world.write(read.fields.get("result", ""), epoch=epoch_of(read.fields), body=body)
+            faults = data.draw(st.sampled_from([(), ("$: not what was asked for",)]))
+            world.write(read.fields.get("result", ""), epoch=epoch_of(read.fields), body=body, faults=faults)
 
     @rule(name=st.sampled_from(["src/a", "src/b", "tests/t", "docs/d"]), value=st.sampled_from(["1", "2", None]))
     def change_the_project(self, name: str, value: str | None) -> None:
@@ -238,6 +246,51 @@ class Runs(RuleBasedStateMachine):
         state = self.world.now
         ended = ev.AttemptEnded(stage=state.stage, epoch=state.epoch, number=state.attempt, outcome="ok")
         self.put(cmd.EndAttempt(event=ended), ENGINE)
+
+    @precondition(lambda self: self.live)
+    @rule(data=st.data())
+    def answer_without_what_is_asked_for(self, data: st.DataObject) -> None:
+        """The right one writes, but not the object the stage asks for; then it is mended."""
+        world, stage, epoch = self.world, self.world.stage, self.world.now.epoch
+        if stage.output.schema is None:
+            return
+        if world.now.attempt_open:
+            self.finish()
+        result = data.draw(st.sampled_from(sorted(stage.transitions)))
+        world.work(result, body=f"body {world.marks}", agent=f"agent-{world.marks}")
+        world.faults = ("$: not what was asked for",)
+        self.advance()
+        assert world.now.epoch == epoch
+        world.faults = ()
+        self.advance()
+
+    @precondition(lambda self: self.live and not self.world.now.attempt_open)
+    @rule(usd=st.floats(0, 2), tokens=st.integers(0, 2), millis=st.integers(0, 120_000), more=st.integers(0, 2))
+    def spend(self, usd: float, tokens: int, millis: int, more: int) -> None:
+        """An attempt costs something, and what follows from that is carried out while another one runs."""
+        world, before = self.world, self.world.now
+        self.begin()
+        fields = {"stage": before.stage, "epoch": before.epoch, "number": world.now.attempt}
+        spent = {"cost_usd": usd, "tokens": tokens, "millis": millis}
+        self.put(cmd.EndAttempt(event=ev.AttemptEnded(outcome="ok", **fields, **spent)), ENGINE)
+        assert world.now.spent_usd >= before.spent_usd
+        assert world.now.spent_tokens == before.spent_tokens + tokens
+        assert world.now.worked_millis == before.worked_millis + millis
+        hit = due(world.workflow, world.now, Spent(usd=more, tokens=more, millis=more * 60_000))
+        if hit is None:
+            return
+        assert hit.spent >= hit.limit
+        answer = self.put(hit.command)
+        assert not isinstance(answer, Refusal)
+        SEEN[f"budget {hit.action}"] += 1
+        assert world.now.live == (hit.action == "warn")
+        if hit.action == "pause":
+            refusal = world.now.refusal_before
+            self.put(cmd.Resume(holder=SESSION))
+            assert world.now.refusal == refusal
+        if hit.action != "halt":
+            again = due(world.workflow, world.now)
+            assert again is None or (again.budget, again.action) != (hit.budget, hit.action)
 
     @precondition(lambda self: self.quiet)
     @rule(caller=st.sampled_from([None, PERSON]))
@@ -330,6 +383,9 @@ class Runs(RuleBasedStateMachine):
         if stage.kind == "human":
             assert before.gate is not None
             assert (before.gate.decision, before.gate.choice) == ("answer", found.result)
+        if stage.output.schema is not None:
+            assert world.faults == ()
+            SEEN["answer"] += 1
         if stage.kind == "review":
             judged = [before.accepted.get(item.key) for item in stage.inputs if item.source == "stage"]
             assert all(item is None or item.producer != found.producer for item in judged)

@@ -24,7 +24,10 @@ def every_event() -> World:
     stage, epoch = world.now.stage, world.now.epoch
     tree, later = world.tree, text("later tree")
     started = ev.AttemptStarted(stage=stage, epoch=epoch, number=1, backend="scripted", pid=5, started="9")
-    ended = ev.AttemptEnded(stage=stage, epoch=epoch, number=1, outcome="failed", code="x", text=text("t"), session="s")
+    ended = ev.AttemptEnded(
+        stage=stage, epoch=epoch, number=1, outcome="failed", code="x", text=text("t"), session="s",
+        tokens=10, cost_usd=0.25, millis=1500,
+    )  # fmt: skip
     artifact = ev.ArtifactRecorded(
         stage=stage,
         epoch=epoch,
@@ -47,13 +50,17 @@ def every_event() -> World:
         ev.SessionRebound(session="session-9", previous="session-1"),
         ev.Stalled(stage=stage, epoch=epoch, blocks=5),
         ev.BudgetReached(budget="attempts", limit=3, action="block"),
+        ev.BudgetReached(budget="cost_usd", limit=0.5, action="warn"),
         ev.TakenOver(holder=RUNNER, fence=2, previous=SESSION),
         ev.Interrupted(head="h"),
         ev.Resumed(holder=SESSION, fence=3),
         ev.Blocked(code="x", text=text("why")),
         ev.Resumed(holder=SESSION, fence=4),
+        ev.BudgetReached(budget="cost_usd", limit=2.5, action="pause"),
+        ev.Blocked(code="budget.paused"),
+        ev.Resumed(holder=SESSION, fence=5, acknowledged="cost_usd"),
         ev.Escalated(stage=stage, epoch=epoch, by="agent", report=text("r")),
-        ev.Resumed(holder=SESSION, fence=5),
+        ev.Resumed(holder=SESSION, fence=6),
         ev.Transitioned(source=stage, target="build", result="done", epoch=2, digest=text("a"), protect=tree),
         ev.StageEntered(stage="build", epoch=2, tree=tree),
         ev.Transitioned(source="build", target="failed", result="x", epoch=3),

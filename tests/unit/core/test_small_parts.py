@@ -18,6 +18,22 @@ from unit.core.documents import OURS, PLAIN, workflow
 from unit.core.world import World
 
 
+def test_every_field_of_an_event_that_names_a_blob_is_known() -> None:
+    start = events.RunStarted(
+        workflow="w", model="m", flow="f", project="p", mode="session", holder=events.Holder(kind="caller"),
+        stage="s", task="t", run_files={"baseline": "b"}, environment="e",
+    )  # fmt: skip
+    assert events.blobs_of(start) == {
+        "workflow": "w", "model": "m", "task": "t", "environment": "e", "run_files.baseline": "b",
+    }  # fmt: skip
+    record = events.ArtifactRecorded(
+        stage="s", epoch=1, digest="d", body="b", result="r", size=1, producer=events.Producer(kind="engine")
+    )
+    assert events.blobs_of(record) == {"digest": "d"}
+    assert events.blobs_of(events.StageEntered(stage="s", epoch=1, tree="t")) == {}
+    assert events.blobs_of(events.Blocked(code="c", text="t")) == {"text": "t"}
+
+
 @given(strategies.json_values())
 def test_canonical_bytes_do_not_depend_on_the_order_of_keys(value: object) -> None:
     def turned(part: object) -> object:

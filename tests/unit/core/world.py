@@ -42,6 +42,7 @@ class World:
         self.trees: dict[str, dict[str, str]] = {}
         self.project = dict(FIRST)
         self.artifact: Found | None = None
+        self.faults: tuple[str, ...] = ()
         self.files: dict[str, str] = {}
         self.made = {"baseline": text("baseline")} if run_files is None else run_files
         self.run_files = dict(self.made)
@@ -127,6 +128,7 @@ class World:
             run_files=dict(self.run_files),
             checker_alive=self.checker_alive,
             holder_alive=self.holder_alive,
+            faults=self.faults if stage.output.schema is not None else None,
             pid=300,
             started="3",
             report=text("report"),
@@ -162,9 +164,17 @@ class World:
             self.append(caller, answer)
         return answer
 
-    def write(self, result: str = "done", epoch: int | None = -1, body: str = "body", problem: str = "") -> Found:
-        """Somebody writes the artifact of the current stage."""
+    def write(
+        self,
+        result: str = "done",
+        epoch: int | None = -1,
+        body: str = "body",
+        problem: str = "",
+        faults: tuple[str, ...] = (),
+    ) -> Found:
+        """Somebody writes the artifact of the current stage; `faults` is what its answer lacks, where one is asked."""
         self.marks += 1
+        self.faults = faults
         stated = self.now.epoch if epoch == -1 else epoch
         self.artifact = Found(
             path=f"/run/{self.now.stage}-report.md",

@@ -204,8 +204,9 @@ class ServiceWorld:
         path.write_bytes(data)
 
     def artifact(self, result: str, body: str) -> bytes:
-        """The bytes of an artifact that fits the current epoch."""
-        return f"---\nepoch: {self.now.epoch}\nresult: {result}\n---\n{body}\n".encode()
+        """The bytes of an artifact that fits the current epoch, with an object where the stage asks for one."""
+        answer = "" if self.stage.output.schema is None else '\n```json\n{"a": 1}\n```\n'
+        return f"---\nepoch: {self.now.epoch}\nresult: {result}\n---\n{body}\n{answer}".encode()
 
     def spool(self, event: str, agent: str | None, **more: object) -> None:
         """Append what a hook of the session would have seen."""

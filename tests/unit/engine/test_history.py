@@ -11,9 +11,9 @@ import pytest
 
 import fixtures_runs as runs
 from stagent.bootstrap import Home
-from stagent.core.events import unseal
+from stagent.core.events import blobs_of, unseal
 from stagent.engine import history
-from stagent.engine.history import blobs_of, tell
+from stagent.engine.history import tell
 from stagent.engine.service import RunService
 
 

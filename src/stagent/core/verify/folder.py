@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import msgspec
-
 from stagent.core.document import parse
 from stagent.core.model import Workflow
-from stagent.core.verify import graph
+from stagent.core.verify import graph, prompts
 from stagent.core.verify.problem import Findings, Problem
+from stagent.core.verify.reading import decode, texts
 
 DOCUMENT = "workflow.json"
 
@@ -24,12 +23,8 @@ def validate(files: Mapping[str, bytes], where: str = "") -> tuple[Workflow | No
     if text is None:
         findings.error("missing", "", f"there is no {DOCUMENT} in {where or 'the folder'}", "Create it.")
         return None, findings.problems
-    try:
-        document = msgspec.json.decode(text)
-    except (ValueError, RecursionError) as error:
-        findings.error("not_json", "", f"the file is not JSON: {error}", "Correct the syntax.")
-        return None, findings.problems
-    workflow = parse(document, findings)
+    read = decode(text, findings)
+    workflow = parse(read[0], findings) if read is not None else None
     if workflow is None:
         return None, findings.problems
     for name, stage in workflow.stages.items():
@@ -37,5 +32,7 @@ def validate(files: Mapping[str, bytes], where: str = "") -> tuple[Workflow | No
         if stage.kind in ("agent", "review") and file not in files:
             place = f"{where}/{file}" if where else file
             findings.error("stage_file", f"stages.{name}", f"the instruction file {place} is missing", "Write it.")
+    texts({f"{name}.md": files.get(f"{name}.md", b"") for name in workflow.stages}, findings)
+    prompts.check(workflow, files, findings)
     graph.check(workflow, findings)
     return workflow, findings.problems

@@ -128,11 +128,9 @@ def _gate(findings: Findings, stage: Stage) -> None:
 
 
 def _cancelled(findings: Findings, stage: Stage) -> None:
-    if stage.kind == "human" or (stage.gate is not None and stage.gate.explicit):
-        return
     for result, target in stage.transitions.items():
-        if target == "cancelled":
-            findings.warn(
+        if target == "cancelled" and not stage.person_decides(result):
+            findings.error(
                 "cancelled_by_agent",
                 f"stages.{stage.name}.transitions.{result}",
                 "only a person cancels a run, but here the agent's word alone would",

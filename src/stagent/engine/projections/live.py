@@ -110,6 +110,7 @@ def render(workflow: Workflow, state: State, folder: RunFolder, brief: Brief, ho
         "ends": sorted({*workflow.terminals} & {*stage.transitions.values()}),
         "gate": picker(workflow, state, folder),
         "writes": stage.writes,
+        "tools": {"allow": stage.tools.allow, "deny": stage.tools.deny},
         "ledger": [{"agent": agent.id, "ended": agent.ended, "started": agent.started_at} for agent in state.agents],
         "checking": bool(running),
         "checker": running[0].pid if running else None,

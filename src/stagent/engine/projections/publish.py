@@ -12,12 +12,13 @@ from stagent.core.ports import BlobGone
 from stagent.core.state import State
 from stagent.engine.brief import Brief
 from stagent.engine.folder import RunFolder, file_digest, look, overwrite, read, remove, write
+from stagent.engine.journal import Journal
 from stagent.engine.pinned import Pinned
 from stagent.engine.projections import live, statefile
 from stagent.failpoints import hit
 
 _HEAD = 4096
-COMPANIONS = (".begun", ".stop", ".waiting", ".tree", ".doubt")
+COMPANIONS = (".begun", ".stop", ".waiting", ".tree", ".doubt", ".skill")
 """What hooks and commands keep beside a session's live file, as long as that is there."""
 
 
@@ -30,13 +31,13 @@ class Publisher:
         home: DataHome,
         root: Path,
         brief: Callable[[State], Brief],
-        folded: Callable[[str], int],
+        journal: Journal,
     ) -> None:
         self.pinned = pinned
         self.home = home
         self.root = root
         self.brief = brief
-        self.folded = folded
+        self.journal = journal
         self._published: dict[str, str] = {}
         self._seen: dict[str, tuple[int, int, int]] = {}
 
@@ -44,10 +45,6 @@ class Publisher:
         """Bring the projections to a state that was just committed."""
         if not events:
             return
-        if state.ended or before.session != state.session:
-            self._forget(before)
-        elif before.lease is not None and (state.lease is None or state.lease.holder.pid != before.lease.holder.pid):
-            self._forget_process(before)
         folder = RunFolder.of(self.root, state)
         for event in events:
             if isinstance(event, StageEntered):
@@ -55,7 +52,26 @@ class Publisher:
             elif isinstance(event, Terminal | Escalated) and event.report:
                 name = event.terminal if isinstance(event, Terminal) else "escalated"
                 write(folder.artifact(name), self._blob(event.report))
-        self._write(state, folder)
+        self._publish(before, state)
+
+    def _publish(self, before: State, state: State) -> None:
+        """Write every view of a state, and of each newer one that came meanwhile.
+
+        Another writer may have shown a newer state already, and what is written here would hide it. Whoever writes
+        last looks again afterwards, so that what stays is the newest.
+        """
+        while True:
+            if state.ended or before.session != state.session:
+                self._forget(before)
+            elif before.lease is not None and (
+                state.lease is None or state.lease.holder.pid != before.lease.holder.pid
+            ):
+                self._forget_process(before)
+            self._write(state, RunFolder.of(self.root, state))
+            latest, _ = self.journal.load(state.run)
+            if latest.head == state.head:
+                return
+            before, state = state, latest
 
     def begun(self, state: State) -> None:
         """Note that the driver of a session's run has looked at it: until then the hook asks it to begin."""
@@ -82,7 +98,7 @@ class Publisher:
             report = folder.artifact(state.terminal or "escalated")
             if file_digest(report) != state.report:
                 write(report, self._blob(state.report))
-        self._write(state, folder)
+        self._publish(state, state)
 
     def _current(self, state: State, folder: RunFolder) -> bool:
         head = read(folder.state_file, _HEAD)
@@ -140,13 +156,10 @@ class Publisher:
         overwrite(folder.state_file, statefile.render(state, str(self.root)))
         self._published[state.run] = state.head
         path = self._live_path(state)
-        if path is None:
-            return
-        if state.ended:
-            self._forget(state)
+        if path is None or state.ended:
             return
         workflow = self.pinned.workflow(state)
-        data = live.render(workflow, state, folder, self.brief(state), self.home, self.folded(state.run))
+        data = live.render(workflow, state, folder, self.brief(state), self.home, self.journal.folded(state.run))
         for folder_of_hooks in (path.parent, self.home.spool(state.run).parent, self.home.pending):
             if not folder_of_hooks.exists():
                 folder_of_hooks.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -87,14 +87,20 @@ def test_an_interruptible_stage_without_a_gate_is_worth_a_warning() -> None:
     assert [p.path for p in problems(document) if p.code == "workflow.no_gate"] == ["stages.deploy"]
 
 
-def test_cancelling_by_an_agent_is_worth_a_warning() -> None:
-    def warned(document: Any) -> list[str]:
-        return [p.path for p in problems(document) if p.code == "workflow.cancelled_by_agent"]
+def test_only_a_decision_of_a_person_may_lead_to_cancelled() -> None:
+    def wrong(document: Any) -> list[str]:
+        found = [p for p in problems(document) if p.code == "workflow.cancelled_by_agent"]
+        assert all(p.severity == "error" for p in found)
+        return [p.path for p in found]
 
     base = changed(OURS, "terminal_stages", ["complete", "escalated", "failed", "cancelled"])
     stop = changed(base, "stages/build/transitions/stop", "cancelled")
-    assert warned(stop) == ["stages.build.transitions.stop"]
-    assert warned(changed(stop, "stages/build/gate", {"type": "require_approval"})) == []
+    assert wrong(stop) == ["stages.build.transitions.stop"]
+    assert wrong(changed(stop, "stages/build/gate", {"type": "require_approval"})) == []
     unproven = {"type": "require_approval", "explicit": False}
-    assert warned(changed(stop, "stages/build/gate", unproven)) == ["stages.build.transitions.stop"]
-    assert warned(changed(base, "stages/release/transitions/stop", "cancelled")) == []
+    assert wrong(changed(stop, "stages/build/gate", unproven)) == ["stages.build.transitions.stop"]
+    other = {"type": "require_approval", "for": ["done"]}
+    assert wrong(changed(stop, "stages/build/gate", other)) == ["stages.build.transitions.stop"]
+    assert wrong(changed(base, "stages/release/transitions/stop", "cancelled")) == []
+    plain = changed(PLAIN, "stages/executing/transitions/stop", "cancelled")
+    assert wrong(plain) == ["stages.executing.transitions.stop"]

@@ -9,15 +9,16 @@ import hashlib
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import cast
 
-from stagent.config import DataHome
+from stagent.config import HOME_VARIABLE, DataHome, is_text
 from stagent.core.ports import Index, ProjectRow, RunEntry, Store, Workspace
 from stagent.core.state import State
 from stagent.engine.brief import label
 from stagent.engine.service import RunService
-from stagent.errors import NotFoundError, StoreError
+from stagent.errors import NotFoundError, StagentError, StoreError, WorkspaceError
 from stagent.registry import resolve
 
 
@@ -40,6 +41,17 @@ def _project_root(start: Path) -> Path:
     return cast(Callable[[Path], Path], resolve("parts", "project_root"))(start)
 
 
+def _storable(root: Path) -> Path:
+    if not is_text(root):
+        raise WorkspaceError(
+            "workspace.not_text",
+            "the path of the project is not text in UTF-8",
+            where=repr(os.fsencode(root))[2:-1],
+            remedy="Rename the folder; where its name is right, set LANG to a locale with UTF-8.",
+        )
+    return root
+
+
 class Home:
     """One data home, opened; projects and runs are opened through it."""
 
@@ -55,7 +67,7 @@ class Home:
 
         Raises WorkspaceError when the folder cannot be a project.
         """
-        root = (start if exact else _project_root(start)).resolve()
+        root = _storable((start if exact else _project_root(start)).resolve())
         name = project_id(root)
         service = self._open(name, root, refresh=register)
         if register:
@@ -64,17 +76,38 @@ class Home:
         return service
 
     def known(self, start: Path) -> str | None:
-        """Return the id of the project a folder belongs to, or None when no run was ever started there."""
-        name = project_id(_project_root(start).resolve())
-        return name if any(row.project == name for row in self.index.projects()) else None
+        """Return the id of the project a folder belongs to, or None when no run was ever started there.
+
+        A project whose runs the registry lost, as when it was damaged and moved aside, is registered again with them.
+        """
+        root = _project_root(start).resolve()
+        name = project_id(root)
+        known = any(row.project == name for row in self.index.projects())
+        if (known and self.index.runs(name)) or not self._database(name).exists():
+            return name if known else None
+        service = self.at(root, exact=True, register=True)
+        for row in service.store.runs():
+            with suppress(StagentError):  # a run that cannot be read keeps no other from being found
+                self._index_again(service, row.run)
+        return name
 
     def of(self, run: str) -> RunService:
         """Open the project of a run. Raises NotFoundError for an unknown run."""
         try:
             entry = self.index.find_run(run)
-            return self.project(entry.project)
+            service = self.project(entry.project)
         except NotFoundError:
             return self._search(run)
+        try:
+            service.store.checkpoint(run)
+        except NotFoundError as error:
+            raise StoreError(
+                "run.missing",
+                f"the run {run} is registered, but its log is not there",
+                where=str(self._database(entry.project)),
+                remedy="Restore the project's database from a copy.",
+            ) from error
+        return service
 
     def project(self, name: str) -> RunService:
         """Open a known project. Raises NotFoundError, or StoreError when its folder is gone."""
@@ -104,16 +137,22 @@ class Home:
     def _search(self, run: str) -> RunService:
         """Find a run whose index row is missing (a crash between the two databases) and write the row again."""
         for row in self.index.projects():
-            if not (self.data.project(row.project) / "stagent.db").exists() or not Path(row.root).is_dir():
+            if not self._database(row.project).exists() or not Path(row.root).is_dir():
                 continue
             service = self.project(row.project)
             for known in service.store.runs():
                 if known.run == run:
-                    state, _ = service.journal.load(run)
-                    session = state.folder if state.mode == "session" else None
-                    self.note(service, state, session, label(service.text(state.task)))
+                    self._index_again(service, run)
                     return service
         raise NotFoundError("run.unknown", f'no run "{run}"', remedy="`stagent runs --all` lists the runs.")
+
+    def _index_again(self, service: RunService, run: str) -> None:
+        state, _ = service.journal.load(run)
+        session = state.folder if state.mode == "session" else None
+        self.note(service, state, session, label(service.text(state.task)))
+
+    def _database(self, project: str) -> Path:
+        return self.data.project(project) / "stagent.db"
 
     def _open(self, name: str, root: Path, *, refresh: bool) -> RunService:
         found = self._services.get(name)
@@ -132,6 +171,14 @@ class Home:
         return service
 
     def _store(self, folder: Path) -> Store:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(
+                "home.unwritable",
+                f"the project's folder in the data home cannot be made: {error.strerror}",
+                where=str(folder),
+                remedy=f"Make the data home writable, or set {HOME_VARIABLE} to a folder that is.",
+            ) from error
         make = cast(Callable[[Path, Path], Store], resolve("stores", "sqlite"))
         return make(folder / "stagent.db", folder / "blobs")

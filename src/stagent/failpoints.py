@@ -81,6 +81,13 @@ NAMES: frozenset[str] = frozenset(
         "install.remove.after",
         "install.ask.before",
         "install.ask.after",
+        # engine: new workflows
+        "template.write.before",
+        "template.write.after",
+        "template.sync.before",
+        "template.sync.after",
+        "template.place.before",
+        "template.place.after",
         # commands
         "cancel.remove.before",
         "cancel.remove.after",

@@ -210,7 +210,9 @@ class Machine:
         made.run = answer.json["run"]
         return made
 
-    def person(self, *arguments: str, words: Sequence[tuple[str, str]] = (("[yes/no]", "yes"),)) -> Done:
+    def person(
+        self, *arguments: str, words: Sequence[tuple[str, str]] = (("[yes/no]", "yes"),), timeout: float = 20
+    ) -> Done:
         """Run the program as a person does: at a terminal of his own, below no agent; `words` answers questions."""
         out = self.root / f"person-{time.monotonic_ns()}.json"
         order = {
@@ -219,11 +221,11 @@ class Machine:
             "cwd": str(self.project),
             "words": list(words),
             "out": str(out),
-            "timeout": 20,
+            "timeout": timeout,
         }
         command = [sys.executable, "-c", _PERSON, json.dumps(order)]
         subprocess.run(command, env=self.env, cwd=self.project, check=True, start_new_session=True)
-        wait_for(out.exists, "the person to be done", 30)
+        wait_for(out.exists, "the person to be done", timeout + 10)
         answer = json.loads(out.read_text())
         return Done(answer["status"], answer["text"], "")
 
@@ -316,7 +318,7 @@ class Headless(Driven):
         """Everything the scripted agents printed, in order."""
         folder = next((self.machine.home / "projects").glob(f"*/streams/{self.run}"))
         texts = []
-        for path in sorted(folder.glob("*.ndjson")):
+        for path in sorted(folder.glob("*[0-9].ndjson")):
             texts += [json.loads(line).get("text", "") for line in path.read_text().splitlines()]
         return "\n".join(texts)
 

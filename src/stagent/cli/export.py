@@ -17,6 +17,7 @@ from stagent.cli.options import selector_options
 from stagent.cli.select import Selector, choose
 from stagent.core.story import Story
 from stagent.engine.history import tell
+from stagent.engine.leftovers import sweep_beside
 from stagent.errors import UsageError
 from stagent.failpoints import hit
 from stagent.registry import resolve
@@ -56,6 +57,7 @@ def _write(file: Path, data: bytes) -> None:
     """Write the whole file or leave the old one, for its owner alone: it holds what the project holds."""
     spare = file.with_name(f".{file.name}.{os.getpid()}.new")
     try:
+        sweep_beside(file)
         hit("export.write.before")
         with open(os.open(spare, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb") as target:
             target.write(data)

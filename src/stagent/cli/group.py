@@ -37,12 +37,18 @@ def invoke(arguments: list[str]) -> int:
     try:
         result = cli.main(args=arguments, prog_name="stagent", standalone_mode=False)
     except click.UsageError as error:
+        if "--json" in arguments:
+            place = error.ctx.command_path if error.ctx else "stagent"
+            raise UsageError("usage", error.format_message(), where=place, remedy=f"See: {place} --help.") from error
         error.show()
         return USAGE
     except click.exceptions.Exit as stop:
         return stop.exit_code
     except click.Abort:
         return 130
+    except SystemExit as stop:
+        # click's answer to a reader of our output who has gone; ours is in `main`.
+        raise BrokenPipeError from stop
     except click.ClickException as error:
         raise UsageError("usage", error.format_message(), remedy="See: stagent --help.") from error
     return result if isinstance(result, int) else 0

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 
 import msgspec
 
+from stagent.cli import frame
 from stagent.core.masking import mask
 from stagent.core.refusals import Refusal
 from stagent.errors import RefusedError, StagentError, UsageError
@@ -33,24 +35,52 @@ def line(text: str = "") -> None:
 
 
 def note(text: str) -> None:
-    """Print a message for people."""
+    """Print a message for people; that nobody can read it changes nothing."""
     sys.stdout.flush()
-    sys.stderr.write(text + "\n")
-    sys.stderr.flush()
+    with suppress(OSError):
+        sys.stderr.write(text + "\n")
+        sys.stderr.flush()
 
 
 def as_json(value: object) -> None:
     """Print a value as one JSON document."""
-    sys.stdout.write(msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n")
+    sys.stdout.write(msgspec.json.format(encoded(value), indent=2).decode() + "\n")
+
+
+def encoded(value: object) -> bytes:
+    """Return a value as JSON; bytes in a text that are none, such as those of a file's name, stand as escapes."""
+    try:
+        return msgspec.json.encode(value, enc_hook=str)
+    except UnicodeEncodeError:
+        return msgspec.json.encode(_escaped(msgspec.to_builtins(value, enc_hook=str)))
+
+
+def _escaped(value: object) -> object:
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, dict):
+        return {_escaped(name): _escaped(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_escaped(item) for item in value]
+    return value
 
 
 def fail(error: StagentError, *, as_json: bool = False) -> int:
     """Report an error and return its exit status."""
     if as_json:
         document = {"error": error.code, "message": mask(str(error)), "remedy": error.remedy, "fields": error.fields}
-        sys.stdout.write(msgspec.json.encode(document, enc_hook=str).decode() + "\n")
+        _write_if_read(encoded(document).decode() + "\n")
     note(f"stagent: {mask(str(error))}")
     return status_of(error)
+
+
+def _write_if_read(text: str) -> None:
+    """Print what goes with an exit status that must stay as it is, whether or not anybody reads on."""
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except OSError:
+        frame.drop_output()
 
 
 def refusal_document(refusal: Refusal) -> dict[str, object]:

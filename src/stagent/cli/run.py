@@ -13,17 +13,18 @@ from typing import cast
 import click
 
 from stagent.bootstrap import Home
-from stagent.cli import output, people
-from stagent.cli.reporter import Reporter
+from stagent.cli import backend, output, people
+from stagent.cli.reporter import Reporter, is_paused
 from stagent.config import value
 from stagent.core.commands import Caller, Resume
+from stagent.core.model import Workflow
 from stagent.core.ports import AgentBackend
 from stagent.core.refusals import Refusal
 from stagent.core.state import State
 from stagent.engine import flows, setup
 from stagent.engine.brief import label
 from stagent.engine.service import RunService
-from stagent.errors import RefusedError, UsageError
+from stagent.errors import UsageError
 from stagent.registry import resolve
 from stagent.runner.example import Example
 from stagent.runner.loop import Ending, Hooks, Runner, holder
@@ -32,16 +33,26 @@ from stagent.runner.policy import Policy
 _EXITS = {
     "waiting": output.WAITING,
     "blocked": output.ENDED_OTHERWISE,
+    "paused": output.WAITING,
     "escalated": output.ENDED_OTHERWISE,
     "stalled": output.WAITING,
 }
+Driving = tuple[AgentBackend, dict[str, str]]
+_NOTHING_NAMED = (
+    "No agent and no task were named: driving the bundled example, a small repository and a scripted agent."
+)
 
 
 @click.command(name="run")
 @click.argument("task", required=False)
 @click.option("--flow", help="A bundled workflow, or a folder as a path with a / in it.")
 @click.option("--agent", help="The agent backend; without it the setting `agent`.")
-@click.option("--script", type=click.Path(path_type=Path), help="What the scripted agent does (JSON).")
+@click.option(
+    "--script",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="What the scripted agent does (JSON).",
+)
+@click.option("--option", "given", multiple=True, metavar="NAME=VALUE", help="An option of the agent; repeatable.")
 @click.option("--unattended", type=click.Path(path_type=Path), help="Decisions declared for gates (JSON).")
 @click.option("--resume", metavar="RUN", help="Go on with this run instead of starting one.")
 @click.option("--project", type=click.Path(path_type=Path, exists=True, file_okay=False), help="The project folder.")
@@ -52,6 +63,7 @@ def run_command(
     flow: str | None,
     agent: str | None,
     script: Path | None,
+    given: tuple[str, ...],
     unattended: Path | None,
     resume: str | None,
     project: Path | None,
@@ -60,7 +72,8 @@ def run_command(
 ) -> int:
     """Run TASK to its end, headless; people are asked at gates.
 
-    Exit status: 0 success terminal, 2 refused, 3 another terminal, given up or blocked, 4 waits for a person.
+    Exit status: 0 success terminal, 2 refused, 3 another terminal, given up or blocked, 4 waits for a person, also
+    where a budget paused it.
     """
     home = Home()
     try:
@@ -69,14 +82,20 @@ def run_command(
             if policy is not None:
                 people.no_agent("declare decisions for a run that waits")
             service = home.of(resume)
-            backend, options = _backend(home, agent, script, service)
+            agent_of = backend.choose(home.data, agent, script, given)
+            _fits(policy, service.workflow(service.state(resume)))
             state = _resume(service, resume)
         else:
-            chosen, options, backend = _start(home, task, agent, script, project, example)
+            if task is None and agent is None and not example:
+                output.note(_NOTHING_NAMED)
+                example = True
+            chosen, agent_of = _start(
+                home, task, project, example, lambda: backend.choose(home.data, agent, script, given)
+            )
             policy = policy or chosen.policy
             service = chosen.service
-            state = _begin(home, service, chosen.task, flow or chosen.flow)
-        return _drive(service, backend, state, policy, options, as_json)
+            state = _begin(home, service, chosen.task, flow or chosen.flow, policy)
+        return _drive(service, agent_of, state, policy, as_json)
     finally:
         home.close()
 
@@ -92,52 +111,44 @@ class _Chosen:
 
 
 def _start(
-    home: Home, task: str | None, agent: str | None, script: Path | None, project: Path | None, example: bool
-) -> tuple[_Chosen, dict[str, str], AgentBackend]:
-    if example or (task is None and agent is None):
-        if not example:
-            output.note(
-                "No agent and no task were named: driving the bundled example, a small repository and a scripted agent."
-            )
+    home: Home, task: str | None, project: Path | None, example: bool, choose: Callable[[], Driving]
+) -> tuple[_Chosen, Driving]:
+    if example:
         made = Example.make()
         service = home.at(made.project, register=True)
-        backend = cast(Callable[[], AgentBackend], resolve("agents", "scripted"))()
+        scripted = cast(Callable[[], AgentBackend], resolve("agents", "scripted"))()
         output.note(f"Example repository: {made.project}")
-        return _Chosen(service, made.task, None, made.policy), {"script": str(made.script)}, backend
+        return _Chosen(service, made.task, None, made.policy), (scripted, {"script": str(made.script)})
     if task is None:
         raise UsageError("run.no_task", "there is no task", where="run", remedy='Write it: stagent run "TASK".')
     service = home.at(project or Path.cwd(), exact=project is not None, register=True)
-    backend, options = _backend(home, agent, script, service)
-    return _Chosen(service, task, None, None), options, backend
+    return _Chosen(service, task, None, None), choose()
 
 
-def _backend(
-    home: Home, agent: str | None, script: Path | None, service: RunService
-) -> tuple[AgentBackend, dict[str, str]]:
-    name = agent or value(home.data, "agent")[0] or ("scripted" if script else "")
-    if not name:
+def _fits(policy: Policy | None, workflow: Workflow) -> None:
+    """Refuse decisions for stages that are not there: nobody would ever make them."""
+    unknown = sorted(set(policy.gates) - set(workflow.stages)) if policy is not None else []
+    if unknown:
         raise UsageError(
-            "agent.none",
-            "no agent is named",
-            where="run",
-            remedy="Name one with --agent or `stagent config agent NAME`; `stagent run --example` needs none.",
+            "policy.stage",
+            f"the workflow has no stage {', '.join(unknown)}",
+            where="--unattended",
+            known=sorted(workflow.stages),
+            remedy="Correct the name, or leave it out.",
         )
-    backend = cast(Callable[[], AgentBackend], resolve("agents", name))()
-    return backend, {"script": str(script.absolute())} if script else {}
 
 
-def _begin(home: Home, service: RunService, task: str, flow: str | None) -> State:
-    reference = flow or value(home.data, "flow")[0]
+def _begin(home: Home, service: RunService, task: str, flow: str | None, policy: Policy | None) -> State:
+    chosen = flows.usable(flow or value(home.data, "flow")[0], Path.cwd())
+    _fits(policy, chosen.workflow)
     request = setup.Request(
         task=task,
-        flow=flows.usable(reference, Path.cwd()),
+        flow=chosen,
         mode="headless",
         holder=holder(),
         actor=f"runner:{os.getpid()}",
     )
-    state = setup.start(service, request)
-    home.note(service, state, None, label(task))
-    return state
+    return setup.start(service, request, lambda state: home.note(service, state, None, label(task)))
 
 
 def _resume(service: RunService, run: str) -> State:
@@ -145,25 +156,26 @@ def _resume(service: RunService, run: str) -> State:
     caller = Caller(actor=f"runner:{os.getpid()}", kind="runner", fence=state.fence)
     answer = service.submit(run, caller, Resume(holder=holder(), head=service.workspace.head()))
     if isinstance(answer, Refusal):
-        raise RefusedError(answer.code, answer.what, where=answer.where, known=answer.known, remedy=answer.remedy)
+        raise answer.error()
     return answer
 
 
 def _drive(
     service: RunService,
-    backend: AgentBackend,
+    driving: Driving,
     state: State,
     policy: Policy | None,
-    options: dict[str, str],
     as_json: bool,
 ) -> int:
+    agent, options = driving
     reporter = Reporter(service, state.run, as_json=as_json)
     hooks = Hooks(
         on_agent=reporter.agent,
         on_check=reporter.check,
+        on_wait=reporter.wait,
         ask=people.Asker(service, state.run, quiet=as_json, before=reporter.catch_up).ask,
     )
-    runner = Runner(service, backend, state.run, policy=policy, options=options, hooks=hooks)
+    runner = Runner(service, agent, state.run, policy=policy, options=options, hooks=hooks)
     service.listeners.append(reporter.catch_up)
     reporter.catch_up()
     with _signals(runner):
@@ -179,7 +191,7 @@ def _status(state: State, ending: Ending, stopping: str) -> int:
         return output.OK if state.success else output.ENDED_OTHERWISE
     if ending == "interrupted":
         return 143 if stopping == "SIGTERM" else 130 if stopping == "SIGINT" else output.ENDED_OTHERWISE
-    return _EXITS[ending]
+    return _EXITS["paused" if is_paused(state) else ending]
 
 
 @contextmanager

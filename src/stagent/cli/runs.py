@@ -19,7 +19,6 @@ from stagent.core.state import State
 from stagent.engine.brief import label
 from stagent.engine.service import RunService
 from stagent.errors import StagentError, StoreError
-from stagent.workspace.project import project_root
 
 _LEAST_LABEL = 12
 
@@ -101,7 +100,7 @@ def entries(home: Home, projects: Sequence[ProjectRow]) -> Iterator[Entry]:
 
 def here(home: Home) -> list[ProjectRow]:
     """Return the project of the current folder, if the data home knows it."""
-    name = project_id(project_root(Path.cwd()).resolve())
+    name = home.known(Path.cwd())
     return [row for row in home.index.projects() if row.project == name]
 
 

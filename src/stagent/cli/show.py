@@ -15,7 +15,7 @@ from stagent.cli.words import plain_lines
 from stagent.core import events as ev
 from stagent.core.masking import mask
 from stagent.core.ports import BlobGone
-from stagent.engine.history import blobs_of, events, tell
+from stagent.engine.history import events, tell
 from stagent.errors import NotFoundError, StoreError, UsageError
 
 
@@ -106,7 +106,7 @@ def _event(chosen: Chosen, seq: int, as_json: bool) -> None:
         last = chosen.service.journal.load(chosen.run)[0].seq
         raise NotFoundError("show.event", f"no event {seq}", where=chosen.run, remedy=f"The last is event {last}.")
     try:
-        names = blobs_of(ev.unseal(record.body).data)
+        names = ev.blobs_of(ev.unseal(record.body).data)
         document = {**msgspec.json.decode(record.body), "hash": record.hash}
     except msgspec.DecodeError as error:
         raise StoreError(
@@ -115,6 +115,7 @@ def _event(chosen: Chosen, seq: int, as_json: bool) -> None:
             where=chosen.run,
             remedy="`stagent audit verify` says more.",
         ) from error
+    names.pop("model", None)  # it only saves reading the workflow again, which is shown
     texts = {path: {"digest": name, "text": mask(chosen.service.text(name))} for path, name in names.items()}
     if as_json:
         output.as_json({"event": document, "texts": texts})

@@ -47,6 +47,8 @@ def start_command(
     """
     if kept:
         return pending.answered(_pending)
+    if topic is not None and topic != topic.encode("utf-8", "replace").decode():
+        raise UsageError("usage", "the topic is not text in UTF-8", where="--topic", remedy="Give it as text.")
     text = sys.stdin.read() if task == "-" else task or topic or ""
     return _set_up(Asked(text=text, topic=topic, flow=flow, mode=mode, force=force, project=project), as_json)
 
@@ -80,8 +82,7 @@ def _set_up(asked: Asked, as_json: bool) -> int:
         if session is not None:
             _no_live_run(home, session, asked.force)
         service = home.at(asked.project or Path.cwd(), exact=asked.project is not None, register=True)
-        state = _start(home, service, asked.text, asked.flow, session)
-        home.note(service, state, session or state.folder, asked.topic or label(asked.text))
+        state = _start(home, service, asked, session)
         _say(service, state, where, as_json)
         return 0
     finally:
@@ -120,21 +121,22 @@ def _no_live_run(home: Home, session: str, force: bool) -> None:
     person = people.confirm("start --force", f"Cancel {live.run} in stage {state.stage} and start anew?", state)
     answer = live.service.submit(live.run, person, Cancel())
     if isinstance(answer, Refusal):
-        raise RefusedError(answer.code, answer.what, where=answer.where, remedy=answer.remedy)
+        raise answer.error()
 
 
-def _start(home: Home, service: RunService, text: str, flow: str | None, session: str | None) -> State:
-    reference = flow or value(home.data, "flow")[0]
+def _start(home: Home, service: RunService, asked: Asked, session: str | None) -> State:
+    reference = asked.flow or value(home.data, "flow")[0]
     folder = session or run_id(service.clock(), os.urandom(10))
     request = setup.Request(
-        task=text,
+        task=asked.text,
         flow=flows.usable(reference, Path.cwd()),
         mode="session",
         holder=select.session_holder(session, folder),
         actor=f"session:{session}" if session else f"caller:{folder}",
         session=folder,
     )
-    return setup.start(service, request)
+    name = asked.topic or label(asked.text)
+    return setup.start(service, request, lambda state: home.note(service, state, session or state.folder, name))
 
 
 def _say(service: RunService, state: State, mode: str, as_json: bool) -> None:

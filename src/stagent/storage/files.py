@@ -6,9 +6,11 @@ import errno
 import fcntl
 import itertools
 import os
+import re
 import sys
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from stagent.errors import StoreError
@@ -17,6 +19,11 @@ from stagent.failpoints import hit
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _FORBIDDEN = {errno.EROFS, errno.EACCES, errno.EPERM}
 _COUNTER = itertools.count()
+_UNFINISHED = re.compile(r"[0-9a-f]{64}\.(\d+)\.\d+\.tmp")
+_WHOLE = re.compile(r"[0-9a-f]{64}")
+
+SETTLED = 3600.0
+"""Seconds after which the maker of a file that no row names is taken for gone."""
 
 
 def full(where: str) -> StoreError:
@@ -98,6 +105,27 @@ def create_private(path: Path) -> None:
         hit("disk.create.after")
 
 
+def _spare(place: Path) -> Path:
+    return place.with_name(f"{place.name}.{os.getpid()}.{next(_COUNTER)}.tmp")
+
+
+def _is_settled(place: Path) -> bool:
+    try:
+        return time.time() - place.stat().st_mtime > SETTLED
+    except OSError:
+        return False
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
 class BlobFiles:
     """The folder of the large blobs of one project. Every method raises StoreError when the disk refuses."""
 
@@ -110,7 +138,7 @@ class BlobFiles:
     def write(self, digest: str, data: bytes) -> None:
         """Store bytes durably under their digest; a file of that name is replaced by the same bytes."""
         place = self._place(digest)
-        spare = place.with_name(f"{digest}.{os.getpid()}.{next(_COUNTER)}.tmp")
+        spare = _spare(place)
         with translated(str(place)):
             make_folder(place.parent)
             try:
@@ -133,6 +161,38 @@ class BlobFiles:
                 view = view[file.write(view) :]
             hit("blob.before_fsync")
             sync(file.fileno())
+
+    def exists(self, digest: str) -> bool:
+        """Say whether there is a file for a digest."""
+        return self._place(digest).exists()
+
+    def tidy(self) -> list[str]:
+        """Remove what killed processes left unfinished; return the digests of the files older than an hour."""
+        settled = [place for place in self._folder.glob("[0-9a-f][0-9a-f]/*") if _is_settled(place)]
+        for place in settled:
+            maker = _UNFINISHED.fullmatch(place.name)
+            if maker is not None and not _lives(int(maker[1])):
+                hit("blob.before_remove")
+                with translated(str(place)):
+                    place.unlink(missing_ok=True)
+                hit("blob.after_remove")
+        return sorted(place.name for place in settled if _WHOLE.fullmatch(place.name))
+
+    def discard(self, digest: str) -> None:
+        """Remove a file no row names, unless it was written anew meanwhile; call it where no row can be written.
+
+        It is taken aside before its age is looked at, so that a file that comes in its place stays.
+        """
+        place = self._place(digest)
+        aside = _spare(place)
+        hit("blob.before_remove")
+        with translated(str(place)), suppress(FileNotFoundError):
+            place.replace(aside)
+            if _is_settled(aside):
+                aside.unlink()
+            else:
+                aside.replace(place)
+        hit("blob.after_remove")
 
     def read(self, digest: str) -> bytes | None:
         """Return the bytes of a file as they are, or None when there is no such file."""

@@ -8,11 +8,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from stagent.core.ports import ProjectRow, RunEntry
-from stagent.errors import NotFoundError, UsageError
+from stagent.errors import NotFoundError
 from stagent.storage.scripts import FOLDER, queries
 from stagent.storage.sqlite import SqliteDriver
 
 _SQL = queries("registry.sql")
+_RESTORE = (
+    "Move it aside together with its -wal and -shm files, then call `stagent runs` in the folder of each project: "
+    "its runs are found again."
+)
 
 
 class Registry:
@@ -24,7 +28,7 @@ class Registry:
     APPLICATION = 1398032210
 
     def __init__(self, path: Path) -> None:
-        self._driver = SqliteDriver(path, FOLDER / "migrations" / "registry", self.APPLICATION)
+        self._driver = SqliteDriver(path, FOLDER / "migrations" / "registry", self.APPLICATION, _RESTORE)
 
     def _change(self, name: str, *values: object) -> int:
         with self._driver.transaction() as tx:
@@ -50,10 +54,6 @@ class Registry:
         """Return every project, oldest first."""
         return self._projects("projects")
 
-    def projects_at(self, root: str) -> list[ProjectRow]:
-        """Return the projects whose folder is `root`, oldest first; more than one when a folder was replaced."""
-        return self._projects("projects_at", root)
-
     def index_run(self, run: RunEntry) -> None:
         """Store where a run is found, over what was stored for it. Raises NotFoundError for an unknown project."""
         values = (run.run, run.session, run.folder, run.label, run.created, run.project)
@@ -73,29 +73,6 @@ class Registry:
     def runs_of_session(self, session: str) -> list[RunEntry]:
         """Return every run that is bound to an agent session, oldest first."""
         return self._runs("runs_of_session", session)
-
-    def run_of_session(self, session: str) -> RunEntry:
-        """Return the one run of a session.
-
-        Raises NotFoundError when it has none, UsageError `registry.ambiguous_session` when it has more than one.
-        """
-        found = self.runs_of_session(session)
-        if len(found) == 1:
-            return found[0]
-        if not found:
-            raise NotFoundError(
-                "registry.unknown_session",
-                f'no run of session "{session}"',
-                remedy="`stagent runs` lists the runs; `stagent start` begins one.",
-                fields={"session": session},
-            )
-        raise UsageError(
-            "registry.ambiguous_session",
-            f'session "{session}" has {len(found)} runs',
-            known=[row.run for row in found],
-            remedy="Name the run.",
-            fields={"session": session},
-        )
 
     def rebind_session(self, run: str, session: str | None) -> None:
         """Bind a run to another session, or to none. Raises NotFoundError for an unknown run."""

@@ -83,7 +83,6 @@ def unknown_run(run: str) -> NotFoundError:
     return NotFoundError(
         "store.unknown_run",
         f'no run "{run}"',
-        where="",
         remedy="`stagent runs` lists the runs of this project.",
         fields={"run": run},
     )
@@ -94,7 +93,6 @@ def unknown_blob(name: str) -> NotFoundError:
     return NotFoundError(
         "store.unknown_blob",
         f'no blob "{name}"',
-        where="",
         remedy="A blob is named by the SHA-256 of its bytes, in hex.",
         fields={"digest": name},
     )

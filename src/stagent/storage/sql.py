@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from typing import Any, Protocol
 
 from stagent.core.ports import BlobGone, Checkpoint, Record, RunRow
+from stagent.errors import StoreError
 from stagent.failpoints import hit
 from stagent.storage import rules
 from stagent.storage.files import BlobFiles
@@ -70,8 +71,9 @@ class SqlStore:
         with self._driver.transaction() as tx:
             if not tx.execute(_SQL["create_run"], (run, *row)):
                 raise rules.run_exists(run)
-            useless = _write(tx, run, records, staged)
+            useless = self._write(tx, run, records, staged, blobs)
         self._drop(useless)
+        self._sweep()
 
     def append(
         self,
@@ -90,7 +92,7 @@ class SqlStore:
         with self._driver.transaction() as tx:
             if not tx.execute(_SQL["move_checkpoint"], (*_moved(checkpoint), run, expected_seq)):
                 raise _why_not(tx, run, expected_seq)
-            useless = _write(tx, run, records, staged)
+            useless = self._write(tx, run, records, staged, blobs)
         self._drop(useless)
 
     def checkpoint(self, run: str) -> Checkpoint:
@@ -130,7 +132,7 @@ class SqlStore:
         staged = self._stage(blobs)
         if staged:
             with self._driver.transaction() as tx:
-                useless = _write_blobs(tx, staged)
+                useless = self._write_blobs(tx, staged, blobs)
             self._drop(useless)
 
     def blob(self, digest: str) -> bytes | BlobGone:
@@ -197,9 +199,39 @@ class SqlStore:
                 rows.append((digest, len(data), 1, None))
         return rows
 
+    def _write(
+        self, tx: Transaction, run: str, records: Sequence[Record], staged: list[Row], blobs: Mapping[str, bytes]
+    ) -> list[str]:
+        hit("store.after_checkpoint")
+        tx.execute_many(_SQL["insert_event"], [(run, record.seq, record.hash, record.body) for record in records])
+        hit("store.after_events")
+        return self._write_blobs(tx, staged, blobs) if staged else []
+
+    def _write_blobs(self, tx: Transaction, staged: list[Row], blobs: Mapping[str, bytes]) -> list[str]:
+        """Insert the rows of blobs; return the digests whose new file no row wants: they were buried meanwhile."""
+        tx.execute_many(_SQL["insert_blob"], staged)
+        hit("store.after_blobs")
+        useless: list[str] = []
+        for digest in (digest for digest, _, in_file, _ in staged if in_file):
+            if tx.rows(_SQL["blob_fate"], (digest,))[0][1] is not None:
+                useless.append(digest)
+            elif not self._files.exists(digest):
+                # Whoever slept for an hour between the file and its row may find it swept.
+                self._files.write(digest, blobs[digest])
+        return useless
+
     def _drop(self, useless: list[str]) -> None:
         for digest in useless:
             self._files.remove(digest)
+
+    def _sweep(self) -> None:
+        """Remove what killed processes left in the folder of files: unfinished ones, and whole ones no row names."""
+        with suppress(StoreError):  # what is swept matters to nobody, so nobody is stopped by it
+            for digest in self._files.tidy():
+                if not self._driver.rows(_SQL["blob_fate"], (digest,)):
+                    with self._driver.transaction() as tx:
+                        if not tx.rows(_SQL["blob_fate"], (digest,)):
+                            self._files.discard(digest)
 
 
 def _columns(checkpoint: Checkpoint) -> Row:
@@ -215,18 +247,3 @@ def _why_not(tx: Transaction, run: str, expected: int) -> Exception:
     for (found,) in tx.rows(_SQL["last_seq"], (run,)):
         return rules.conflict(run, expected, found)
     return rules.unknown_run(run)
-
-
-def _write(tx: Transaction, run: str, records: Sequence[Record], staged: list[Row]) -> list[str]:
-    hit("store.after_checkpoint")
-    tx.execute_many(_SQL["insert_event"], [(run, record.seq, record.hash, record.body) for record in records])
-    hit("store.after_events")
-    return _write_blobs(tx, staged) if staged else []
-
-
-def _write_blobs(tx: Transaction, staged: list[Row]) -> list[str]:
-    """Insert the rows of blobs; return the digests whose new file no row wants, because they were buried meanwhile."""
-    tx.execute_many(_SQL["insert_blob"], staged)
-    hit("store.after_blobs")
-    files = [digest for digest, _, in_file, _ in staged if in_file]
-    return [digest for digest in files if tx.rows(_SQL["blob_fate"], (digest,))[0][1] is not None]

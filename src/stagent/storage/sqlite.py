@@ -30,12 +30,15 @@ _FORBIDDEN = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_CANTO
 _SETTINGS = ("PRAGMA synchronous = FULL", "PRAGMA foreign_keys = ON", "PRAGMA fullfsync = ON")
 
 
+_RESTORE = "Move it aside together with its -wal and -shm files and restore a back-up."
+
+
 def _code(error: sqlite3.Error) -> int:
     """Return SQLite's primary result code, or -1 for an error of the Python module itself."""
     return int(getattr(error, "sqlite_errorcode", -1)) & 0xFF
 
 
-def _ours(error: sqlite3.Error, where: str) -> StoreError:
+def _ours(error: sqlite3.Error, where: str, restore: str) -> StoreError:
     """Return our error for one of SQLite's."""
     code = _code(error)
     if code == sqlite3.SQLITE_FULL:
@@ -47,7 +50,14 @@ def _ours(error: sqlite3.Error, where: str) -> StoreError:
             "store.corrupt",
             f"the database is damaged ({error})",
             where=where,
-            remedy="Move it aside together with its -wal and -shm files and restore a back-up.",
+            remedy=restore,
+        )
+    if code == sqlite3.SQLITE_IOERR:
+        return StoreError(
+            "store.io",
+            f"the disk did not do what it was asked ({error})",
+            where=where,
+            remedy="Check the disk and its room, then look at the run before you try again.",
         )
     if code in _BUSY:
         return StoreError(
@@ -115,27 +125,35 @@ class _Transaction:
             finally:
                 driver.lock.release()
         if isinstance(error, sqlite3.Error):
-            raise _ours(error, driver.where) from error
+            raise driver.ours(error) from error
 
 
 class SqliteDriver:
     """One connection to one SQLite file, made and brought to the latest schema on opening.
 
     `migrations` is a folder of numbered steps; `application` is the number its first step writes into the file, by
-    which a file of another kind is known. Raises StoreError: `store.newer`, `store.corrupt`, `store.foreign`,
-    `store.readonly`, `store.full`, `store.busy`, `store.failed`.
+    which a file of another kind is known; `restore` is what to do about a damaged file. Raises StoreError:
+    `store.newer`, `store.corrupt`, `store.foreign`, `store.readonly`, `store.full`, `store.busy`, `store.failed`.
     """
 
-    def __init__(self, path: Path, migrations: Path, application: int) -> None:
+    def __init__(self, path: Path, migrations: Path, application: int, restore: str = _RESTORE) -> None:
         self.where = str(path)
+        self._restore = restore
         # Re-entrant, so that closing after an interrupted call cannot wait for itself.
         self.lock = threading.RLock()
+        if path.is_dir():
+            raise StoreError(
+                "store.foreign",
+                "a folder lies in the place of the database",
+                where=self.where,
+                remedy="Move it elsewhere; nothing was changed.",
+            )
         with translated(self.where):
             create_private(path)
         try:
             self.connection = sqlite3.connect(path, timeout=_SLICE, isolation_level=None, check_same_thread=False)
         except sqlite3.Error as error:
-            raise _ours(error, self.where) from error
+            raise self.ours(error) from error
         try:
             self._prepare(migrations, application)
         except BaseException:
@@ -196,9 +214,13 @@ class SqliteDriver:
                 now = time.monotonic()
                 deadline = now + PATIENCE if deadline is None else deadline
                 if _code(error) not in _BUSY or now >= deadline:
-                    raise _ours(error, self.where) from error
+                    raise self.ours(error) from error
                 # Some conflicts, such as two first openings, are reported at once instead of after SQLite's own wait.
                 time.sleep(_PAUSE)
+
+    def ours(self, error: sqlite3.Error) -> StoreError:
+        """Return our error for one of SQLite's."""
+        return _ours(error, self.where, self._restore)
 
     def undo(self) -> None:
         """Roll back what is open, if anything is."""

@@ -11,7 +11,7 @@ from typing import Literal
 from stagent.core.ports import Change
 from stagent.errors import WorkspaceError
 from stagent.workspace.git import Git, Result, failure, missing_folder, names, pathspecs, printable
-from stagent.workspace.shadow import NOT_OURS, OUR_FOLDERS, Settings, Shadow, View, replace_file
+from stagent.workspace.shadow import NOT_OURS, OUR_FOLDERS, Settings, Shadow, View, forget_unfinished, replace_file
 from stagent.workspace.testpart import command_part
 
 MAX_FILES = 50_000
@@ -153,6 +153,7 @@ class Project:
         with self._shadow.locked():
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
+                forget_unfinished(path)
                 before = path.read_bytes() if path.exists() else b""
                 if os.fsencode(pattern) in before.splitlines():
                     return

@@ -34,6 +34,7 @@ LOCK_WAIT = 900.0
 """Seconds to wait for another process that uses the same shadow."""
 
 _ATTEMPTS = 3
+_UNFINISHED = ".stagent.new"
 _REMEDY = "If it happens again, the record is damaged: end the project's runs and remove its shadow folder."
 _OPTIONS = tuple(
     part
@@ -191,9 +192,10 @@ class Shadow:
 
     def _sweep(self) -> None:
         """Remove what a killed process left; whoever holds the lock is the only one at work."""
-        packs = self._repo.glob("objects/pack/tmp_*")
+        patterns = ("*.lock", "objects/pack/tmp_*", f"*{_UNFINISHED}", f"info/*{_UNFINISHED}")
+        found = (path for pattern in patterns for path in self._repo.glob(pattern))
         hit("shadow.sweep.before")
-        for path in (*self.folder.glob("*.lock"), *self._repo.glob("*.lock"), *packs):
+        for path in (*self.folder.glob("*.lock"), *found):
             path.unlink()
         for path in (self.folder / "repo.new", *self._repo.glob("objects/tmp_objdir-*")):
             shutil.rmtree(path, ignore_errors=True)
@@ -357,12 +359,23 @@ def _tree(git: Git, view: View) -> str:
     return done.stdout.decode().strip()
 
 
+def _unfinished(path: Path) -> Path:
+    return path.with_name(f".{path.name}{_UNFINISHED}")
+
+
+def forget_unfinished(path: Path) -> None:
+    """Remove what was to become a file and never did; call it with the lock. Raises OSError."""
+    hit("shadow.forget.before")
+    _unfinished(path).unlink(missing_ok=True)
+    hit("shadow.forget.after")
+
+
 def replace_file(path: Path, data: bytes) -> None:
-    """Write a file whole and durably, unless it holds these bytes already. Raises OSError."""
+    """Write a file whole and durably, unless it holds these bytes already; call it with the lock. Raises OSError."""
     with contextlib.suppress(FileNotFoundError):
         if path.read_bytes() == data:
             return
-    new = path.with_name(f"{path.name}.new")
+    new = _unfinished(path)
     hit("shadow.write.before")
     with open(new, "wb") as file:
         with contextlib.suppress(FileNotFoundError):

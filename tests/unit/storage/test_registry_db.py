@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from counts import count
 from stagent.core.ports import ProjectRow, RunEntry
-from stagent.errors import NotFoundError, UsageError
+from stagent.errors import NotFoundError
 from stagent.storage.registry_db import Registry
 
 HERE = ProjectRow("p-1", "/projects/here", "abc", 100)
@@ -36,14 +36,11 @@ def registry(tmp_path: Path) -> Iterator[Registry]:
 def test_projects_are_found(registry: Registry) -> None:
     assert registry.project("p-1") == HERE
     assert registry.projects() == [THERE, HERE]
-    assert registry.projects_at("/projects/there") == [THERE]
-    assert registry.projects_at("/projects/nowhere") == []
 
 
 def test_a_project_that_moved_keeps_its_first_time(registry: Registry) -> None:
     registry.register_project(ProjectRow("p-1", "/elsewhere", "abc,def", 999))
     assert registry.project("p-1") == ProjectRow("p-1", "/elsewhere", "abc,def", 100)
-    assert registry.projects_at("/projects/here") == []
 
 
 def test_unknown_names_are_reported(registry: Registry) -> None:
@@ -52,7 +49,6 @@ def test_unknown_names_are_reported(registry: Registry) -> None:
         (lambda: registry.index_run(indexed("r-1", project="p-9")), "registry.unknown_project"),
         (lambda: registry.find_run("r-9"), "registry.unknown_run"),
         (lambda: registry.rebind_session("r-9", "s"), "registry.unknown_run"),
-        (lambda: registry.run_of_session("s-9"), "registry.unknown_session"),
     ):
         with pytest.raises(NotFoundError) as caught:
             call()
@@ -74,25 +70,21 @@ def test_runs_are_found_by_id_session_and_project(registry: Registry) -> None:
     assert registry.runs() == [third, second, first]
     assert registry.runs("p-1") == [third, first]
     assert registry.runs("p-9") == []
-    assert registry.run_of_session("s-1") == first
+    assert registry.runs_of_session("s-1") == [first]
     assert registry.runs_of_session("s-9") == []
 
 
-def test_a_session_with_two_runs_is_ambiguous(registry: Registry) -> None:
+def test_the_runs_of_a_session_come_oldest_first(registry: Registry) -> None:
     registry.index_run(indexed("r-2", "s-1", created=2))
     registry.index_run(indexed("r-1", "s-1", created=1))
     assert [row.run for row in registry.runs_of_session("s-1")] == ["r-1", "r-2"]
-    with pytest.raises(UsageError) as caught:
-        registry.run_of_session("s-1")
-    assert caught.value.code == "registry.ambiguous_session"
-    assert caught.value.known == ("r-1", "r-2")
 
 
 def test_a_run_can_be_bound_to_another_session(registry: Registry) -> None:
     registry.index_run(indexed("r-1", "old"))
     registry.rebind_session("r-1", "new")
     assert registry.runs_of_session("old") == []
-    assert registry.run_of_session("new").run == "r-1"
+    assert [row.run for row in registry.runs_of_session("new")] == ["r-1"]
     registry.rebind_session("r-1", None)
     assert registry.find_run("r-1").session is None
 

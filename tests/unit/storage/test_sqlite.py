@@ -416,3 +416,80 @@ def work_of_a_checkpoint(folder: Path, events: int) -> int:
 
 def test_a_checkpoint_costs_the_same_for_any_history(tmp_path: Path) -> None:
     assert 0 < work_of_a_checkpoint(tmp_path / "long", 2000) == work_of_a_checkpoint(tmp_path / "short", 1)
+
+
+LARGE = b"large " * 20_000
+
+
+def left_behind(folder: Path, data: bytes, at: float) -> Path:
+    """Lay a large blob that no row names, as a process leaves it that is killed before its transaction."""
+    place = folder / "blobs" / digest(data)[:2] / digest(data)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_bytes(data)
+    os.utime(place, (at, at))
+    return place
+
+
+def test_what_killed_processes_left_among_the_files_is_swept_when_a_run_begins(tmp_path: Path) -> None:
+    gone = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True)
+    old = time.time() - 2 * 3600
+    with closing(opened(tmp_path)) as store:
+        store.put_blobs({digest(LARGE): LARGE})
+        kept = tmp_path / "blobs" / digest(LARGE)[:2] / digest(LARGE)
+        os.utime(kept, (old, old))
+        swept = [left_behind(tmp_path, b"old" + LARGE, old)]
+        fresh = [left_behind(tmp_path, b"new" + LARGE, time.time())]
+        for number, (pid, at) in enumerate(
+            [(gone.stdout.strip(), old), (os.getpid(), old), (gone.stdout.strip(), 2e9)]
+        ):
+            spare = kept.with_name(f"{kept.name}.{pid}.{number}.tmp")
+            spare.write_bytes(b"half")
+            os.utime(spare, (at, at))
+            (fresh if number else swept).append(spare)
+        begin(store)
+        assert not any(place.exists() for place in swept)
+        assert all(place.exists() for place in (kept, *fresh))
+        assert store.blob(digest(LARGE)) == LARGE
+
+
+def test_a_file_that_is_written_anew_while_it_is_swept_stays(tmp_path: Path) -> None:
+    old = time.time() - 2 * 3600
+    files = BlobFiles(tmp_path / "blobs")
+    place = left_behind(tmp_path, LARGE, old)
+    assert files.tidy() == [digest(LARGE)]
+    files.write(digest(LARGE), LARGE)
+    files.discard(digest(LARGE))
+    assert place.read_bytes() == LARGE
+    os.utime(place, (old, old))
+    files.discard(digest(LARGE))
+    files.discard(digest(LARGE))
+    assert list(place.parent.iterdir()) == []
+
+
+def test_a_writer_that_slept_between_file_and_row_writes_its_swept_file_again(tmp_path: Path) -> None:
+    with closing(opened(tmp_path)) as store, closing(sqlite3.connect(tmp_path / "stagent.db")) as plain:
+        records = begin(store)
+        plain.isolation_level = None
+        plain.execute("BEGIN IMMEDIATE")
+        place = tmp_path / "blobs" / digest(LARGE)[:2] / digest(LARGE)
+        more = log(2, 2, records[-1].hash)
+        given = (RUN, 1, more, checkpoint_of(more), {digest(LARGE): LARGE})
+        writer = threading.Thread(target=store.append, args=given)
+        writer.start()
+        while not place.exists():
+            time.sleep(0.01)
+        place.unlink()
+        plain.execute("COMMIT")
+        writer.join()
+        assert store.blob(digest(LARGE)) == LARGE
+
+
+def test_sweeping_that_is_not_possible_stops_nobody(tmp_path: Path) -> None:
+    with closing(opened(tmp_path)) as store:
+        place = left_behind(tmp_path, LARGE, 1)
+        place.unlink()
+        place.mkdir()
+        (place / "inside").write_text("")
+        os.utime(place, (1, 1))
+        begin(store)
+        assert store.checkpoint(RUN).seq == 1

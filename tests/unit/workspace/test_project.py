@@ -470,6 +470,10 @@ class TestTheRepositoryIsLeftAlone:
             "info",
             "info/exclude",
         }
+        half = rules.with_name(".exclude.stagent.new")
+        half.write_bytes(b"what a killed process left")
+        project.keep_private(".stagent/")
+        assert not half.exists()
         shutil.rmtree(repo / ".git/info")
         project.keep_private(".stagent/")
         assert rules.read_bytes() == b".stagent/\n"

@@ -112,7 +112,8 @@ def test_stale_locks_and_leftovers_are_swept(repo: Path, folder: Path) -> None:
     tree = project.snapshot()
     (index,) = folder.glob("index-*")
     left = [Path(f"{index}.lock"), folder / "repo" / "config.lock", folder / "repo" / "HEAD.lock"]
-    left.append(folder / "repo/objects/pack/tmp_pack_x")
+    left += [folder / "repo/objects/pack/tmp_pack_x", folder / "repo" / ".config.stagent.new"]
+    left.append(folder / "repo/info/.exclude.stagent.new")
     for path in left:
         path.write_bytes(b"")
     (folder / "repo/objects/tmp_objdir-bulk-x").mkdir()

@@ -11,9 +11,6 @@ SELECT project, root, fingerprint, created FROM projects WHERE project = ?;
 -- name: projects
 SELECT project, root, fingerprint, created FROM projects ORDER BY created, project;
 
--- name: projects_at
-SELECT project, root, fingerprint, created FROM projects WHERE root = ? ORDER BY created, project;
-
 -- name: index_run
 -- Selecting from projects makes an unknown project 0 rows instead of a driver's error.
 INSERT INTO run_index (run, project, session, folder, label, created)

@@ -107,6 +107,10 @@ BARE = [sys.executable, "-I", "-S", "-c", "pass"]
 
 
 def row(name: str, ours: list[float], reference: list[float], unit: str, goal: str) -> None:
-    """Print one line: our median, the reference's, their ratio, and the budget."""
+    """Print one line: our median, the reference's, the median of the ratios of each round, and the budget.
+
+    Round by round, because a disk or a neighbour that slows down meanwhile slows down both sides of one round.
+    """
     mine, other = statistics.median(ours), statistics.median(reference)
-    print(f"{name:<46} {mine:>12,.1f} {other:>12,.1f} {unit:<5} ratio {mine / other:>7.2f}   budget {goal}")
+    ratio = statistics.median(one / beside for one, beside in zip(ours, reference, strict=True))
+    print(f"{name:<46} {mine:>12,.1f} {other:>12,.1f} {unit:<5} ratio {ratio:>7.2f}   budget {goal}")

@@ -1,7 +1,8 @@
 """Hooks beside the bare interpreter: in a bystander's session, in one with a run, and the Stop hook.
 
 The hook is measured as it is installed: compiled, `python -I -S hook.pyc <data home>`, one event on standard input.
-Budgets: bystander at most 1.3 x bare, an active run's PreToolUse and PostToolUse 1.8 x, its Stop 2.5 x.
+Budgets: bystander at most 1.3 x bare, an active run's PreToolUse and PostToolUse 1.8 x, its Stop 2.5 x. A command line
+that names what only a person calls is read by the program itself; that is rare and has no budget.
 """
 
 from __future__ import annotations
@@ -73,6 +74,7 @@ def events(artifact: Path) -> dict[str, tuple[dict[str, Any], str]]:
     common: dict[str, Any] = {"session_id": SESSION, "cwd": str(artifact.parents[2]), "tool_use_id": "t-1"}
     bash = {**common, "tool_name": "Bash", "tool_input": {"command": "git status && pytest -q tests/unit | tail -5"}}
     plain = {**common, "tool_name": "Bash", "tool_input": {"command": "stagent tick"}}
+    names = {**common, "tool_name": "Bash", "tool_input": {"command": "git commit -m 'document stagent approve'"}}
     wrote = {**common, "tool_name": "Write", "tool_input": {"file_path": str(artifact), "content": "x" * 4000}}
     launch = {**common, "tool_name": "Agent", "tool_input": {"subagent_type": "stagent:workflow-subagent"}}
     stop = {**common, "hook_event_name": "Stop", "stop_hook_active": False, "background_tasks": []}
@@ -81,6 +83,7 @@ def events(artifact: Path) -> dict[str, tuple[dict[str, Any], str]]:
         "bystander, Stop": ({**stop, "session_id": "nobody"}, "<= 1.3"),
         "active, PreToolUse Bash": ({**bash, "hook_event_name": "PreToolUse"}, "<= 1.8"),
         "active, PreToolUse Bash, plain call": ({**plain, "hook_event_name": "PreToolUse"}, "<= 1.8"),
+        "active, PreToolUse Bash, read by the program": ({**names, "hook_event_name": "PreToolUse"}, "none: rare"),
         "active, PreToolUse Write": ({**wrote, "hook_event_name": "PreToolUse"}, "<= 1.8"),
         "active, PreToolUse Agent": ({**launch, "hook_event_name": "PreToolUse"}, "<= 1.8"),
         "active, PostToolUse Write": ({**wrote, "hook_event_name": "PostToolUse"}, "<= 1.8"),

@@ -16,6 +16,7 @@ import stagent.hooks
 from fixtures_runs import project
 
 SESSION = "5f0c1f6e-0000-4000-8000-000000000001"
+CLIENT = "claude-code_2-1-329_harness"
 KEY = "sk-test-0000-not-a-key-of-anybody"
 HOOK = Path(stagent.hooks.__file__).with_name("hook.py")
 _NAMED = os.environ.get("STAGENT_TEST_CLAUDE")
@@ -66,10 +67,13 @@ class Desk:
         for name in ("CLAUDE_CODE_SESSION_ID", "CLAUDE_PID"):
             self.patch.delenv(name, raising=False)
 
-    def hook(self, event: str, *, attended: str = "1", pid: int | None = None, **fields: Any) -> Any:
+    def hook(
+        self, event: str, *, attended: str = "1", pid: int | None = None, client: str = CLIENT, **fields: Any
+    ) -> Any:
         """Call the hook file as the program does and return its answer; its parent is this process."""
         given = {"session_id": self.session, "hook_event_name": event, "cwd": str(self.project), **fields}
         env = {**os.environ, "CLAUDE_PID": str(pid or os.getpid()), "CLAUDE_CODE_SESSION_ATTENDED": attended}
+        env["AI_AGENT"] = client
         done = subprocess.run(
             [sys.executable, "-I", "-S", str(HOOK), str(self.home)],
             input=json.dumps(given).encode(),

@@ -11,7 +11,6 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,19 +19,19 @@ from stagent.cli import checkup_plugin
 from stagent.cli.patient import Finding, Findings, Patient
 from stagent.cli.status import driver_of
 from stagent.core.ids import attempt_id
+from stagent.core.ports import Store
 from stagent.engine.audit import verify
-from stagent.engine.folder import NAME
+from stagent.engine.leftovers import abandoned, find, settled
 from stagent.engine.service import RunService
-from stagent.errors import StagentError
+from stagent.errors import NotFoundError, StagentError
 
 PYTHON = (3, 11)
 SQLITE = (3, 31)
 GIT = (2, 31)
 _VERSION = re.compile(r"(\d+)\.(\d+)")
 _OTHERS = 0o077
-_SETTLED = 3600.0
-"""Seconds after which a temporary file without a living maker is a leftover."""
-_MAKER = re.compile(r"\.(\d+)\.(?:\d+\.tmp|new)\Z")
+_DIGEST = 64
+"""How many hex digits name a blob."""
 
 
 def python(patient: Patient) -> Findings:
@@ -221,7 +220,7 @@ def spools(patient: Patient) -> Findings:
         )
     for place in sorted(folder.glob("*.ndjson")):
         data = place.read_bytes()
-        if data and not data.endswith(b"\n") and time.time() - place.stat().st_mtime > _SETTLED:
+        if data and not data.endswith(b"\n") and settled(place):
             yield Finding(
                 code="spool.unfinished",
                 where=str(place),
@@ -231,30 +230,32 @@ def spools(patient: Patient) -> Findings:
 
 
 def leftovers(patient: Patient) -> Findings:
-    """No temporary file of a process that is gone lies about."""
-    root = patient.data.root
-    places = [*root.glob("*.new"), *root.glob("live/.*.new"), *root.glob("projects/*/blobs/*/*.tmp")]
-    for row in patient.home.index.projects() if patient.home is not None else []:
-        places += Path(row.root, NAME).glob("*/**/.*.new")
+    """No temporary file of a process that is gone lies about; with `deep`, no large blob that no log ever named."""
+    rows = patient.home.index.projects() if patient.home is not None else []
+    unfinished = patient.data.root.glob("projects/*/blobs/*/*.tmp")
+    places = [*find(patient.data, [Path(row.root) for row in rows]), *filter(abandoned, unfinished)]
     for place in sorted(places):
-        if _is_leftover(place):
-            yield Finding(
-                code="file.leftover",
-                where=str(place),
-                what="a temporary file whose maker is gone",
-                remedy=f"rm {place}",
-            )
+        yield _leftover(place, "a temporary file whose maker is gone")
+    stores = {entry.service.project: entry.service.store for entry in patient.entries if entry.service is not None}
+    for project, store in stores.items() if patient.deep else ():
+        for place in sorted((patient.data.project(project) / "blobs").glob("*/*")):
+            if len(place.name) == _DIGEST and settled(place) and _unnamed(store, place.name):
+                yield _leftover(place, "a blob that was written for an event that never came to be")
 
 
-def _is_leftover(place: Path) -> bool:
+def _unnamed(store: Store, digest: str) -> bool:
     try:
-        age = time.time() - place.stat().st_mtime
-    except OSError:
-        return False
-    maker = _MAKER.search(place.name)
-    if maker is not None:
-        return processes.look(int(maker[1])) is None
-    return age > _SETTLED
+        store.blob(digest)
+    except NotFoundError:
+        return True
+    except StagentError:
+        return False  # it is damaged: the audit of the run that names it reports that
+    return False
+
+
+def _leftover(place: Path, what: str) -> Finding:
+    remedy = f"rm {place} (the next start of a run in its project removes what is older than an hour)"
+    return Finding(code="file.leftover", where=str(place), what=what, remedy=remedy)
 
 
 def _finding(error: StagentError, where: str = "") -> Finding:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import time
 from collections.abc import Callable
@@ -13,13 +12,13 @@ import msgspec
 
 from stagent import processes
 from stagent.cli.patient import Finding, Findings, Patient
+from stagent.core import claudecode
 from stagent.engine import install
 from stagent.engine.projections.publish import COMPANIONS
 from stagent.errors import StagentError, UsageError
 from stagent.version import __version__
 
 AGAIN = "stagent install claude-code"
-_VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)")
 _FRESH = 60.0
 """Seconds a command's arguments may wait to be taken."""
 
@@ -162,14 +161,14 @@ def claude(patient: Patient) -> Findings:
         )
         return
     said = install.ask(program, "--version", seconds=30)
-    match = _VERSION.search(said.text) if said.status == 0 else None
-    found = (int(match[1]), int(match[2]), int(match[3])) if match else None
-    if found is None or not install.CLAUDE_OLDEST <= found < install.CLAUDE_BELOW:
-        oldest, below = (".".join(map(str, end)) for end in (install.CLAUDE_OLDEST, install.CLAUDE_BELOW))
+    found = claudecode.version(said.text) if said.status == 0 else None
+    if found is None or not claudecode.OLDEST <= found < claudecode.BELOW:
+        oldest, below = claudecode.dotted(claudecode.OLDEST), claudecode.dotted(claudecode.BELOW)
+        old = "; no decision in its sessions counts as a person's" if found is None or found < claudecode.OLDEST else ""
         yield Finding(
             code="claude.version",
             where=program,
-            what=f"its version is {said.text or 'unknown'}; the plugin was tried from {oldest} to below {below}",
+            what=f"its version is {said.text or 'unknown'}; the plugin was tried from {oldest} to below {below}{old}",
             remedy="Use a version in that range, or try a run and watch that its hooks fire.",
         )
     if found is not None:

@@ -1,7 +1,9 @@
 """`stagent hook`: what a hook or a command of the plugin asks the program for, parsed without click.
 
 `report` says what the command a person just typed decided; `snapshot` and `unchanged` let the Stop hook know whether
-anything in the project moves; `EVENT` runs the hook file itself on the event in standard input.
+anything in the project moves (exit status 0: nothing did, 3: something did, any other: it could not be told); `names`
+whether a command line only names the program instead of calling it; `EVENT` runs the hook file itself on the event in
+standard input.
 """
 
 from __future__ import annotations
@@ -14,21 +16,25 @@ from pathlib import Path
 import msgspec
 
 from stagent.bootstrap import Home
-from stagent.cli import output, pending, select
+from stagent.cli import output, pending, select, shellwords
 from stagent.config import DataHome
+from stagent.core import commands as cmd
+from stagent.core.canonical import digest
 from stagent.core.events import AttemptEnded, AttemptStarted, Transitioned, unseal
 from stagent.core.masking import mask
+from stagent.core.refusals import Refusal
 from stagent.core.state import State
 from stagent.engine import folder, setup
 from stagent.engine.service import RunService
 from stagent.engine.spoolfold import DOUBT
-from stagent.errors import StagentError, UsageError
+from stagent.errors import RefusedError, UsageError
+from stagent.hooks import hook
 
-OWN = ("report", "snapshot", "unchanged")
+OWN = ("report", "snapshot", "unchanged", "names", "agent-names")
 EVENTS = (
     *("SessionStart", "SessionEnd", "UserPromptSubmit", "UserPromptExpansion", "PreToolUse", "PostToolUse"),
     *("PostToolUseFailure", "PermissionRequest", "SubagentStart", "SubagentStop", "Stop", "StopFailure"),
-    *("Notification", "PreCompact", "PostCompact"),
+    *("Notification", "PreCompact", "PostCompact", "ConfigChange"),
 )
 VERBS = ("approve", "reject", "interrupt", "cancel")
 
@@ -50,7 +56,8 @@ class _Parser(argparse.ArgumentParser):
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command."""
     made = _Parser(prog="stagent hook", description=__doc__, allow_abbrev=False)
-    made.add_argument("what", metavar="report|snapshot|unchanged|EVENT", help="what is asked, or a hook event")
+    made.add_argument("what", metavar="|".join((*OWN, "EVENT")), help="what is asked, or a hook event")
+    made.add_argument("--line", default="", help="the command line that `names` asks about")
     made.add_argument("--session", help="the agent session; without it the one of the environment")
     return made
 
@@ -72,6 +79,8 @@ def run(arguments: list[str]) -> int:
             known=(*OWN, *EVENTS),
             remedy="Use a known name.",
         )
+    if options.what in ("names", "agent-names"):
+        return _names(options.line, hook.PERSONS if options.what == "names" else hook.AGENT_NEVER)
     if options.what == "unchanged":
         return _unchanged(options.session)
     if options.what == "snapshot":
@@ -105,13 +114,30 @@ def _snapshot(session: str) -> int:
     return output.OK
 
 
+def _names(line: str, verbs: set[str]) -> int:
+    """Exit 0 only when the line certainly calls nothing that is forbidden."""
+    return output.OK if shellwords.only_named(line, DataHome.locate().launcher, verbs) else output.ERROR
+
+
 def _unchanged(named: str | None) -> int:
-    """Exit 0 only when everything is certainly as it was at the snapshot."""
+    """Exit 0 when everything is as it was at the snapshot, 3 when something moved; raise when it cannot be told."""
+    standing, place = _present(named or pending.session_of_environment())
     try:
-        standing, place = _present(named or pending.session_of_environment())
-        return output.OK if place.read_bytes() == msgspec.json.encode(standing) else output.ERROR
-    except (StagentError, OSError):
-        return output.ERROR
+        kept = msgspec.json.decode(place.read_bytes(), type=Standing)
+    except (OSError, msgspec.MsgspecError) as error:
+        raise _untold(standing, f"there is no snapshot to compare with: {error}") from error
+    if (kept.run, kept.stage, kept.epoch) != (standing.run, standing.stage, standing.epoch):
+        raise _untold(standing, f"the snapshot is of stage {kept.stage}, epoch {kept.epoch}")
+    return output.OK if kept.tree == standing.tree else hook.CHANGED
+
+
+def _untold(standing: Standing, why: str) -> RefusedError:
+    return RefusedError(
+        "hook.untold",
+        f"it cannot be told whether the project changed; {why}",
+        where=f"stage {standing.stage}, epoch {standing.epoch}",
+        remedy="See whether a snapshot can be taken: stagent hook snapshot; then go on: stagent continue.",
+    )
 
 
 def _report(session: str) -> int:
@@ -121,6 +147,12 @@ def _report(session: str) -> int:
         chosen = select.choose(home, select.Selector(session=session))
         state = chosen.service.state(chosen.run)
         verb = kept.command.partition(":")[2]
+        why = ""
+        if verb == "cancel" and not state.live and not state.ended:
+            state, why = _cancelled(chosen.service, state, kept, session)
+        if why:
+            output.line(mask(f"Nothing was decided: {why}. In a terminal: stagent cancel {state.run}."))
+            return output.OK
         if not _decided(state, verb, kept):
             output.line(mask(f"Nothing was decided: {_why(home.data, session, state, verb, kept)}"))
             return output.OK
@@ -133,6 +165,21 @@ def _report(session: str) -> int:
         home.close()
 
 
+def _cancelled(service: RunService, state: State, kept: pending.Kept, session: str) -> tuple[State, str]:
+    """Cancel a run that nobody drives, as its session's person ordered; return the state, and why not.
+
+    No lease names the process whose hooks count, so the order counts as one to take a run over does.
+    """
+    doubt = pending.doubt(kept)
+    if doubt:
+        return state, f"cancel does not count: {doubt}"
+    text = kept.args.strip().encode("utf-8", "replace")
+    name = digest(text) if text else None
+    caller = cmd.Caller(actor=f"person:command:{session}", kind="person")
+    answer = service.submit(state.run, caller, cmd.Cancel(text=name), {name: text} if name else None)
+    return (state, answer.what) if isinstance(answer, Refusal) else (answer, "")
+
+
 def _decided(state: State, verb: str, kept: pending.Kept) -> bool:
     if verb == "interrupt":
         return state.status == "interrupted"
@@ -142,15 +189,15 @@ def _decided(state: State, verb: str, kept: pending.Kept) -> bool:
 
 
 def _why(home: DataHome, session: str, state: State, verb: str, kept: pending.Kept) -> str:
+    if state.ended:
+        return f"the run ended as {state.terminal}."
+    if not state.live:
+        return f"the run is {state.status}, and nobody drives it. Go on with it first: /stagent:continue"
     noted = folder.read(home.live(session).with_suffix(DOUBT), 65536)
     prompt, _, text = (noted or b"").decode("utf-8", "replace").partition("\n")
     remedy = f"In a terminal: stagent {verb} {state.run}."
     if text and prompt in (kept.prompt, ""):
         return f"{text}. {remedy}" if not text.endswith(".") else f"{text} {remedy}"
-    if state.ended:
-        return f"the run ended as {state.terminal}."
-    if not state.live:
-        return f"the run is {state.status}, and no session process holds it. {remedy}"
     if verb in ("approve", "reject") and state.gate is None:
         return f"stage {state.stage}, epoch {state.epoch}, waits for no decision yet; {remedy}"
     return f"no hook saw this command as a person's. See stagent doctor. {remedy}"

@@ -100,7 +100,7 @@ def _pending() -> int:
     wanted = Wanted(selector=Selector(run=words.run), take_over=words.take_over, force=words.force, kept=kept)
     answer = _go_on(wanted, False)
     if answer is not None:
-        raise RefusedError(answer.code, answer.what, where=answer.where, remedy=answer.remedy)
+        raise answer.error()
     return output.OK
 
 

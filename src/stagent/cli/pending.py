@@ -20,6 +20,7 @@ from stagent.cli.people import AGENT_MARKS, AGENT_NAMES
 from stagent.config import DataHome
 from stagent.core.ids import is_session
 from stagent.core.masking import mask
+from stagent.engine import persons
 from stagent.errors import NotFoundError, RefusedError, StagentError, UsageError
 from stagent.failpoints import hit
 
@@ -41,6 +42,7 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
     pid: str = ""
     attended: str = ""
     source: str = ""
+    client: str = ""
     t: int
 
 
@@ -152,7 +154,7 @@ def start_words(text: str) -> StartWords:
         found.setdefault(match[1], next(part for part in match.groups()[1:] if part is not None))
         rest = rest[: match.start()]
     flow = found.get("flow")
-    expanded = str(Path(flow).expanduser()) if flow and flow.startswith("~") else flow
+    expanded = os.path.expanduser(flow) if flow else flow  # noqa: PTH111 - a path's own method fails for strangers
     return StartWords(task=rest.strip(), flow=expanded, mode=found.get("mode"))
 
 
@@ -179,6 +181,8 @@ def doubt(kept: Kept) -> str:
     """
     if kept.attended != "1":
         return "the session is not attended by a person"
+    if old := persons.unproven(kept.client):
+        return old
     if not kept.pid or kept.pid != os.environ.get(select.PID):
         return "it came from another process than the session's own"
     chain = processes.ancestors(os.getpid())

@@ -9,6 +9,7 @@ interpreter are imported at the top: a hook runs at every tool call.
 
 from __future__ import annotations
 
+import _io
 import _json
 import posix
 import sys
@@ -24,8 +25,11 @@ LIMIT = 4096  # the longest spool line (bytes): one write of this size reaches t
 LARGE = 64 << 20  # what is not read any more: an event, an artifact (bytes)
 BLOCK_LIMIT = 64 << 10  # how long front matter may be, and how far before the folded offset launches are looked for
 LAUNCH_MS = 60_000  # how long a launch of the sub-agent counts before its start was seen
+CHANGED = 3  # what the program answers when the project is not as it was at the snapshot
+COMPACTION = "the compaction of its conversation"
 QUICK = ("SessionStart", "Launch", "LaunchFailed", "SubagentGone")  # lines that need not survive a power failure
 AGENT = "stagent:workflow-subagent"
+SKILLS = ("stagent:stagent", "stagent:setup", "stagent:create")  # any other may bring hooks that answer a question
 WRITERS = {"Write": "file_path", "Edit": "file_path", "MultiEdit": "file_path", "NotebookEdit": "notebook_path"}
 PLAIN = ("tick", "next", "context", "bootstrap", "advance", "wait", "status")
 PLAIN_AGENT = ("tick", "next", "context", "bootstrap", "status")
@@ -37,7 +41,7 @@ OPTIONS = ("continue --take-over", "continue --pending", "start --force", "start
 INDIRECT = {"eval", "xargs", "alias", "parallel"}
 MODULES = ("stagent.cli", "stagent.__main__", "stagent.bootstrap", "stagent.hooks")
 QUOTES = dict.fromkeys(b"'\"\\")
-SHELL = {**QUOTES, **dict.fromkeys(b"()[]{},`", " "), **dict.fromkeys(b";|&", "\n"), **dict.fromkeys(b"<>", " >")}
+SHELL = {**QUOTES, **dict.fromkeys(b"()[]{},`!", " "), **dict.fromkeys(b";|&", "\n"), **dict.fromkeys(b"<>", " >")}
 _FLAGS = ("strict", "object_hook", "object_pairs_hook", "array_hook")
 _PARSERS = {"parse_float": float, "parse_constant": float, "parse_int": int}
 _CONTEXT = type("Context", (), {**dict.fromkeys(_FLAGS), **_PARSERS})
@@ -113,9 +117,8 @@ def pend(home: str, name: str, data: bytes) -> None:
 
 def safe(name: object) -> bool:
     """Say whether an id may be part of a file name; the engine accepts the same session ids."""
-    if not isinstance(name, str) or not 0 < len(name) <= 128:
-        return False
-    return name[0] in LETTERS and all(letter in LETTERS or letter in "._-" for letter in name)
+    named = isinstance(name, str) and 0 < len(name) <= 128 and name[0] in LETTERS
+    return named and all(letter in LETTERS or letter in "._-" for letter in str(name))
 
 
 def environment(name: str) -> str:
@@ -127,6 +130,12 @@ def process() -> int | None:
     """Return the process id of the session, as its own program tells it."""
     pid = environment("CLAUDE_PID")
     return int(pid) if pid.isascii() and pid.isdigit() and len(pid) < 10 else None
+
+
+def told() -> dict[str, str]:
+    """Return what the session's program tells about itself, as proof of whoever typed or chose something."""
+    names = {"pid": "CLAUDE_PID", "attended": "CLAUDE_CODE_SESSION_ATTENDED", "client": "AI_AGENT"}
+    return {key: environment(name)[:100] for key, name in names.items()}
 
 
 def alive(pid: int | None) -> bool:
@@ -141,26 +150,17 @@ def alive(pid: int | None) -> bool:
 
 def front(data: bytes) -> tuple[dict[str, str] | None, str]:
     """Read front matter as the engine does; return (fields, "") or (None, why). One grammar, one table of cases."""
-    start = 3 if data.startswith(b"\xef\xbb\xbf") else 0
-    at, line = _line(data, start)
-    if line != b"---":
+    file = _io.BytesIO(data.removeprefix(b"\xef\xbb\xbf"))
+    number, fields, ends = 1, dict[str, str](), (b"---\n", b"---\r\n", b"---", b"---\r")
+    if file.readline() not in ends:
         return None, "line 1: the file does not begin with a line ---"
-    fields: dict[str, str] = {}
-    number = 1
-    while at < len(data) and at - start <= BLOCK_LIMIT:
+    while file.tell() <= BLOCK_LIMIT and (line := file.readline()):
         number += 1
-        at, line = _line(data, at)
-        if line == b"---":
+        if line in ends:
             return fields, ""
-        if problem := _field(line, fields):
+        if problem := _field(line.removesuffix(b"\n").removesuffix(b"\r"), fields):
             return None, f"line {number}: {problem}"
     return None, f"line {number}: the block is not closed by a line ---"
-
-
-def _line(data: bytes, start: int) -> tuple[int, bytes]:
-    end = data.find(b"\n", start)
-    stop, after = (len(data), len(data)) if end < 0 else (end, end + 1)
-    return after, data[start:stop].removesuffix(b"\r")
 
 
 def _field(line: bytes, fields: dict[str, str]) -> str:
@@ -220,8 +220,7 @@ class Command:
     """A shell's command line, as far as it can be read without running it."""
 
     def __init__(self, text: str, launcher: str) -> None:
-        self.text = text
-        self.launcher = launcher
+        self.text, self.launcher = text, launcher
         self.names = ("stagent", "stagent-cc", launcher.lower().rpartition("/")[2])
 
     def plain(self, verbs: tuple[str, ...]) -> str:
@@ -245,11 +244,10 @@ class Command:
         for shape in {text, bare}:
             lines = [line.split() for line in shape.translate(SHELL).split("\n")]
             words = {word.rpartition("=")[2] for line in lines for word in line}
-            for line in lines:
-                for index, word in enumerate(line):
-                    found = self._program(word) and self._verdict(word, line[index + 1 :], words, verbs)
-                    if found:
-                        return found
+            calls = [(line, at) for line in lines for at, word in enumerate(line) if self._program(word)]
+            for line, at in calls:
+                if found := self._verdict(line[at], line[at + 1 :], words, verbs):
+                    return found
         return ""
 
     def _program(self, word: str) -> bool:
@@ -268,12 +266,10 @@ class Command:
             before = item.strip(">") or ">"
         if verb in verbs or "stagent.hooks" in word or "stagent/hooks" in word:
             return verb if verb in verbs else "hook"
-        for option in OPTIONS:
-            if option.split(" ")[0] == verb and option.split(" ")[1] in rest:
-                return option
+        option = next((name for name in OPTIONS if name.split(" ")[0] == verb and name.split(" ")[1] in rest), "")
         indirect = "=" in word or word.startswith(MODULES) or not INDIRECT.isdisjoint(words)
         hidden = "with a verb that is not written out" if any(letter in verb for letter in "$*?") else ""
-        return hidden or (min(verbs & words, default="") if indirect else "")
+        return option or hidden or (min(verbs & words, default="") if indirect else "")
 
     def reaches(self, folder: str, cwd: str) -> bool:
         """Say whether the line names a folder or something in it."""
@@ -283,9 +279,9 @@ class Command:
         for spelt in ("${HOME}/", "$HOME/", "~/"):
             text = text.replace(spelt, user + "/")
         words = text.translate(dict.fromkeys(b"()[]{},`;|&<>=:\n\t", " ")).split(" ")
-        for word in filter(lambda word: "/" in word, words):
-            if (paths.normpath(paths.join(cwd or "/", word)) + "/").lower().startswith(folder.lower() + "/"):
-                return True
+        places = [paths.normpath(paths.join(cwd or "/", word)) + "/" for word in words if "/" in word]
+        if any(place.lower().startswith(folder.lower() + "/") for place in places):
+            return True
         return folder + "/" in text or "$STAGENT_HOME" in text or "${STAGENT_HOME" in text
 
 
@@ -315,6 +311,11 @@ def tell(text: str) -> Json:
     return {"systemMessage": "Stagent: " + text}
 
 
+def refuse(reason: str) -> Json:
+    """Keep something from happening: the end of a turn, a change of the settings."""
+    return {"decision": "block", "reason": "Stagent: " + reason}
+
+
 class Hook:
     """One event of a session that has a run; `previous` is the session id this one replaced just now."""
 
@@ -334,8 +335,7 @@ class Hook:
 
     def text(self, key: str) -> str:
         """Return a field of the event as text; empty for anything else."""
-        value = self.event.get(key)
-        return value if isinstance(value, str) else ""
+        return value if isinstance(value := self.event.get(key), str) else ""
 
     def note(self, kind: str, **data: object) -> None:
         """Ask for one spool line about this event."""
@@ -347,15 +347,8 @@ class Hook:
             return
         kind, data = self.line
         key = ":".join((self.session, self.call or self.text("prompt_id")[:200] or self.agent or "", self.name, kind))
-        document = {
-            "v": 1,
-            "k": key,
-            "t": time.time_ns() // 10**6,
-            "e": kind,
-            "s": self.session,
-            "p": process(),
-            "a": self.agent,
-        }
+        seen_by = {"s": self.session, "p": process(), "a": self.agent}
+        document = {"v": 1, "k": key, "t": time.time_ns() // 10**6, "e": kind, **seen_by}
         line = dump({**document, "d": data}).encode() + b"\n"
         if len(line) >= LIMIT:
             line = dump({**document, "d": {"cut": len(line)}}).encode() + b"\n"
@@ -396,7 +389,10 @@ class Hook:
 
     def waits(self) -> None:
         """Keep why the session waits, from the documented fields; something more exact that is known stays."""
-        if self.name == "UserPromptSubmit":
+        if self.name in ("PreCompact", "PostCompact"):
+            begins = self.name == "PreCompact"
+            self.waiting(COMPACTION if begins else "", over=("", "idle") if begins else (COMPACTION,))
+        elif self.name == "UserPromptSubmit":
             # The end of a background task comes as a prompt, and is nobody's answer.
             if not self.text("prompt").startswith("<task-notification>"):
                 self.waiting("")
@@ -406,6 +402,11 @@ class Hook:
             self.waiting("permission", over=("", "idle"))
         elif self.text("notification_type") == "idle_prompt":
             self.waiting("idle", over=("",))
+
+    def config_change(self) -> Json:
+        """Keep changed settings and skills out of the session: they can bring hooks that answer for the person."""
+        what = self.text("file_path") or self.text("source")
+        return refuse(f"{what} changed; this session keeps what it began with while {self.live['run']} is unfinished.")
 
     def expansion(self) -> None:
         """Keep a command's arguments; an approval typed by a person is a decision."""
@@ -421,10 +422,9 @@ class Hook:
         if len(dump(text)) > 1000:
             reference = f"{self.session}.{time.time_ns()}.{posix.getpid()}.text"
             pend(self.home, reference, text.encode("utf-8", "surrogatepass"))
-        claim = {"decision": decision, "text": "" if reference else text, "reference": reference, **how}
-        claim["source"] = self.text("command_source")[:100]
-        claim["prompt"] = self.text("prompt_id")[:200]
-        claim["attended"] = environment("CLAUDE_CODE_SESSION_ATTENDED")[:10]
+        claim = {"decision": decision, "text": "" if reference else text, "reference": reference, **how, **told()}
+        claim |= {"source": self.text("command_source")[:100], "prompt": self.text("prompt_id")[:200]}
+        claim["skill"] = small(f"{self.stem}.skill")
         shown = {"body": gate.get("body") or "", "tree": gate.get("tree") or "", "anchor": self.live.get("head") or ""}
         self.note("Decision", **claim, **shown, parent=posix.getppid())
 
@@ -455,6 +455,8 @@ class Hook:
             return self.shell(self.given.get("command"))
         if self.tool in ("Agent", "Task"):
             return self.launch()
+        if self.tool == "Skill" and self.given.get("skill") not in SKILLS:
+            write(f"{self.stem}.skill", str(self.given.get("skill"))[:100].encode("utf-8", "replace"))
         if self.tool == "AskUserQuestion":
             if "answers" in self.given:
                 return permit("deny", "a question carries no answers; the person gives them.")
@@ -497,8 +499,7 @@ class Hook:
             return permit("deny", "this path names no file.")
         live, own = self.live, self.places(self.live["artifact"]["path"])[0][0]
         for place, real in places:
-            reason = self.protected(place, real, own)
-            if reason:
+            if reason := self.protected(place, real, own):
                 return permit("deny", reason)
         declared = paths.realpath(live["project"]) + str(live["artifact"]["path"]).removeprefix(live["project"])
         plain = [own] == [place for place, _ in places] and own == declared and str(path).startswith("/")
@@ -542,6 +543,8 @@ class Hook:
         if line.plain(PLAIN_AGENT if self.agent else PLAIN) and self.given.keys() <= PLAIN_KEYS:
             return permit("allow", "a plain call") if self.owner else None
         found = line.forbidden(AGENT_NEVER if self.agent else PERSONS)
+        if found and len(line.text) < BLOCK_LIMIT:
+            found = found if self.program("agent-names" if self.agent else "names", True, "--line=" + line.text) else ""
         if found in AGENT_NEVER - PERSONS:
             return permit("deny", "a sub-agent does not move the run. Finish the artifact and end.")
         if found:
@@ -618,10 +621,7 @@ class Hook:
         result, _, why = judge(self.live)
         insist = result is None and not self.event.get("stop_hook_active") and self.live["status"] == "running"
         if insist and self.agent in self.ledger()[0]:
-            return {
-                "decision": "block",
-                "reason": "Stagent: " + self.texts["subagent_unfinished"].replace("{why}", why),
-            }
+            return refuse(self.texts["subagent_unfinished"].replace("{why}", why))
         self.note("SubagentStop", artifact=left)
         return None
 
@@ -636,8 +636,7 @@ class Hook:
         begun = live["epoch"] > 1 or live["ledger"] or small(f"{self.stem}.begun") == live["run"]
         if code == "artifact.missing" and not begun:
             return self.block("begin", texts["begin"])
-        busy = self.busy()
-        if busy:
+        if busy := self.busy():
             return tell("waiting for " + ", ".join(busy))
         if live["kind"] == "command":
             return self.block("command.pending", texts["command"])
@@ -686,14 +685,14 @@ class Hook:
         verbs = [Command(call, self.live["launcher"]).plain(("wait", "advance")) for call in calls]
         return found + [f"stagent {verb}" for verb in verbs if verb]
 
-    def program(self, what: str, wait: bool) -> int:
-        """Start the program for what a hook cannot do itself: look at the whole project. Return its exit status."""
-        argv = [self.live["python"], "-I", "-m", "stagent", "hook", what, "--session", self.session]
+    def program(self, what: str, wait: bool, *more: str) -> int:
+        """Start the program for what a hook cannot do itself: read the project, or a shell. Return its exit status."""
+        argv = [self.live["python"], "-I", "-m", "stagent", "hook", what, "--session", self.session, *more]
         env = {**posix.environ, b"STAGENT_HOME": self.home.encode("utf-8", "surrogateescape")}
         quiet: Any = [(posix.POSIX_SPAWN_OPEN, number, "/dev/null", posix.O_RDWR, 0) for number in (0, 1, 2)]
         try:
             child = posix.posix_spawn(argv[0], argv, env, file_actions=quiet, setpgroup=0)
-        except OSError:
+        except (OSError, ValueError):
             return 127
         return posix.waitstatus_to_exitcode(posix.waitpid(child, 0)[1]) if wait else 0
 
@@ -706,39 +705,40 @@ class Hook:
         except (ValueError, StopIteration, RecursionError):
             known = None
         same = isinstance(known, dict) and known.get("here") == here and isinstance(known.get("count"), int)
-        count, stalled = (known["count"] + 1, known.get("stalled") is True) if same else (1, False)
+        count, stalled, why = (known["count"] + 1, known.get("stalled") is True, "") if same else (1, False, "")
         if count == 1:
             self.program("snapshot", wait=False)
         if not stalled and count >= live["stop"]["blocks"]:
-            stalled = self.program("unchanged", wait=True) in (0, 127)
+            # Only a certain change is progress: a session whose project cannot be compared is not held for ever.
+            answer = self.program("unchanged", wait=True)
+            stalled = answer != CHANGED
+            why = "" if answer == 0 else " It could not be told whether the project changed."
             count = count if stalled else 0
             if stalled:
-                self.note("Stalled", blocks=count, code=code)
+                self.note("Stalled", blocks=count, code=code, why=why)
         write(path, dump({"here": here, "count": count, "stalled": stalled}).encode())
         if stalled:
-            return tell(self.texts["stalled"].replace("{count}", str(live["stop"]["blocks"])))
+            return tell(self.texts["stalled"].replace("{count}", str(live["stop"]["blocks"])) + why)
         more = "\n\n" + live["stop"]["message"] if live["stop"]["message"] else ""
-        return {"decision": "block", "reason": "Stagent: " + reason + more}
+        return refuse(reason + more)
 
 
 EVENTS: dict[str, Any] = {
     "SessionStart": Hook.session_start, "SessionEnd": Hook.session_end,
     "UserPromptSubmit": Hook.waits, "UserPromptExpansion": Hook.expansion,
     "PreToolUse": Hook.before_tool, "PostToolUse": Hook.after_tool, "PostToolUseFailure": Hook.after_tool,
-    "PermissionRequest": Hook.waits, "Notification": Hook.waits,
+    "PermissionRequest": Hook.waits, "Notification": Hook.waits, "PreCompact": Hook.waits, "PostCompact": Hook.waits,
     "SubagentStart": Hook.agent_start, "SubagentStop": Hook.agent_stop,
-    "Stop": Hook.stop, "StopFailure": Hook.waits,
+    "Stop": Hook.stop, "StopFailure": Hook.waits, "ConfigChange": Hook.config_change,
 }  # fmt: skip
 
 
 def keep_arguments(home: str, event: Json) -> None:
     """Keep a `stagent:` command's arguments word for word, for the command's own line to take once."""
     fields = {"command": "command_name", "args": "command_args", "prompt": "prompt_id", "source": "command_source"}
-    texts = {name: event.get(key) for name, key in fields.items()}
-    kept = {name: value if isinstance(value, str) else "" for name, value in texts.items()}
+    kept = {name: text if isinstance(text := event.get(key), str) else "" for name, key in fields.items()}
     if kept["command"].startswith("stagent:"):
-        who = {"pid": environment("CLAUDE_PID"), "attended": environment("CLAUDE_CODE_SESSION_ATTENDED")}
-        document = dump({"v": 1, **kept, **who, "t": time.time_ns() // 10**6})
+        document = dump({"v": 1, **kept, **told(), "t": time.time_ns() // 10**6})
         pend(home, event["session_id"] + ".json", document.encode())
 
 
@@ -754,6 +754,7 @@ def rebind(home: str, event: Json) -> tuple[Json, str] | None:
         return None
     write(f"{home}/live/{session}.json", data)
     write(f"{home}/live/pid-{pid}", session.encode())
+    write(f"{home}/live/{session}.skill", small(f"{home}/live/{old}.skill").encode())
     return live, old
 
 

@@ -58,3 +58,18 @@ def test_from_a_process_of_its_own(empty: Path) -> None:
     command = [sys.executable, "-m", "stagent", "config", "flow"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "default\n", "")
+
+
+def test_settings_that_cannot_be_written_leave_the_old_ones_and_nothing_else(empty: Path, say: Any) -> None:
+    assert say("config", "agent", "scripted").status == 0
+    program = """
+import resource, sys
+from stagent.cli.main import main
+resource.setrlimit(resource.RLIMIT_FSIZE, (10, 10))
+sys.exit(main(["config", "flow", "goal-pursuit"]))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "the settings cannot be written: File too large." in done.stderr
+    assert [path.name for path in empty.iterdir()] == ["config.json"]
+    assert say("config", "agent").out == "scripted\n"

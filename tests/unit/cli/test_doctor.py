@@ -136,6 +136,20 @@ def test_torn_spools_and_leftovers(own: Any, say: Any) -> None:
     assert gone.stdout.strip() in said.json["checks"]["leftovers"][0]["where"]
 
 
+def test_a_blob_no_log_names_is_found_by_the_deep_look(own: Any, say: Any) -> None:
+    [blobs] = own.home.glob("projects/*")
+    name = "ab" * 32
+    place = blobs / "blobs" / "ab" / name
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_bytes(b"x")
+    assert codes(say("doctor", "--deep", "--json")) == []
+    os.utime(place, (1, 1))
+    assert codes(say("doctor", "--json")) == []
+    said = say("doctor", "--deep", "--json")
+    assert codes(said) == ["file.leftover"]
+    assert said.json["checks"]["leftovers"][0]["where"] == str(place)
+
+
 @pytest.fixture
 def killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[int, str]]:
     """A run whose runner was killed while its agent went on sleeping; the agent's pid and a word of its command."""

@@ -197,7 +197,9 @@ def test_no_claude_or_one_of_another_version(sick: Sick) -> None:
             f'#!/bin/sh\n[ "$1" = --version ] && echo "{text}" || exec {shlex.quote(claude_program())} "$@"\n'
         )
         sick.claude.chmod(0o755)
-        assert sick.codes() == ["claude.version"]
+        [item] = sick.found()
+        assert item["code"] == "claude.version"
+        assert ("no decision in its sessions counts" in item["what"]) is text.startswith("2.1.5")
     sick.claude.write_text("#!/bin/sh\nexit 1\n")
     assert sick.codes() == ["claude.version"]
     sick.claude.unlink()

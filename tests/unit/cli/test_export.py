@@ -62,3 +62,10 @@ def test_from_a_process_of_its_own(finished: Any, tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "")
     assert file.read_text().endswith("</html>\n")
+
+
+def test_what_a_killed_export_left_beside_the_file_goes(finished: Any, say: Any, tmp_path: Path) -> None:
+    gone = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True)
+    (tmp_path / f".report.md.{gone.stdout.strip()}.new").write_text("half")
+    assert say("export", "-o", str(tmp_path / "report.md")).status == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["report.md"]

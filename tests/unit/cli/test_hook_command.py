@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from fixtures_claude import HOOK, SESSION, Desk
+from fixtures_claude import CLIENT, HOOK, SESSION, Desk
 from stagent.cli.hook import EVENTS, OWN
 from stagent.engine.install import HOOKS
+from stagent.hooks import hook
 
 
 @pytest.fixture
@@ -141,18 +142,145 @@ def test_a_run_of_another_session_is_out_of_reach(desk: Desk, say: Any) -> None:
 
 
 def test_snapshot_and_unchanged(desk: Desk, say: Any) -> None:
-    assert say("hook", "unchanged").status == 1
+    assert "there is no snapshot" in say("hook", "unchanged").err
+    assert say("hook", "unchanged").status == 2
     assert say("hook", "snapshot", "--session", SESSION).status == 0
     assert json.loads(desk.live(".tree").read_text())["stage"] == "plan"
     assert say("hook", "unchanged", "--session", SESSION).status == 0
     (desk.project / "new.txt").write_text("x")
-    assert say("hook", "unchanged", "--session", SESSION).status == 1
+    assert say("hook", "unchanged", "--session", SESSION).status == hook.CHANGED
     (desk.project / "new.txt").unlink()
     assert say("hook", "unchanged").status == 0
     report(desk, say, "approve")
     assert say("advance").status == 0
-    assert say("hook", "unchanged").status == 1
+    said = say("hook", "unchanged")
+    assert (said.status, "the snapshot is of stage plan, epoch 1" in said.err) == (2, True)
     assert say("hook", "unchanged", "--session", "nobody").status == 1
+    desk.live(".tree").write_text("{")
+    assert say("hook", "unchanged").status == 2
+
+
+def test_a_line_that_only_names_the_program(desk: Desk, say: Any) -> None:
+    assert say("hook", "names", "--line=echo stagent approve").status == 0
+    assert say("hook", "names", "--line=sh -c 'stagent approve'").status == 1
+    assert say("hook", "names", "--line=stagent advance").status == 0
+    assert say("hook", "agent-names", "--line=stagent advance").status == 1
+    assert say("hook", "names", "--line=-x").status == 0
+
+
+def test_a_session_whose_project_cannot_be_compared_is_let_go_all_the_same(desk: Desk, say: Any) -> None:
+    report(desk, say, "approve")
+    assert say("advance").status == 0
+    # Where git cannot read its own configuration no snapshot can be taken.
+    config = desk.project / ".git" / "config"
+    config.write_text("[nonsense")
+    for _ in range(4):
+        assert desk.hook("Stop", background_tasks=[])["decision"] == "block"
+    said = desk.hook("Stop", background_tasks=[])["systemMessage"]
+    assert "let go as stalled" in said
+    assert said.endswith("It could not be told whether the project changed.")
+    config.unlink()
+    assert say("status", "--json").json["status"] == "stalled"
+    [stalled] = events(say, say("status", "--json").json["run"], "stalled")
+    assert stalled["data"]["text"]
+
+
+def events(say: Any, run: str, kind: str = "") -> list[Any]:
+    """The run's events, of one type or all."""
+    found = [json.loads(line) for line in say("log", run, "--json").out.splitlines()]
+    return [event for event in found if kind in ("", event["data"]["type"])]
+
+
+SESSIONS_OWN = """
+import json, os, subprocess, sys
+hook, home, event = sys.argv[1:]
+env = {**os.environ, "CLAUDE_PID": str(os.getpid()), "CLAUDE_CODE_SESSION_ID": "%s"}
+told = {**env, "CLAUDE_CODE_SESSION_ATTENDED": "1", "AI_AGENT": "%s"}
+subprocess.run([sys.executable, "-I", "-S", hook, home], input=event.encode(), env=told, check=True)
+report = [sys.executable, "-I", "-m", "stagent", "hook", "report"]
+done = subprocess.run(report, env=env, capture_output=True, text=True)
+print(done.stdout, done.stderr)
+"""
+
+
+def as_session(desk: Desk, command: str, words: str) -> str:
+    """Have a process stand for the session's own, its hook see the command and its shell call what the command says."""
+    event = {"session_id": SESSION, "hook_event_name": "UserPromptExpansion", "prompt_id": "prompt-2"}
+    event |= {"command_name": f"stagent:{command}", "command_args": words, "command_source": "plugin"}
+    # The session's own process is started with no mark of an agent.
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("CLAUDE", "AI_"))}
+    program = SESSIONS_OWN % (SESSION, CLIENT)
+    argv = [sys.executable, "-c", program, str(HOOK), str(desk.home), json.dumps(event)]
+    return subprocess.run(argv, env=env, capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.parametrize("words", ["", "not worth it"])
+def test_a_paused_run_can_be_cancelled_by_its_sessions_person(desk: Desk, say: Any, words: str) -> None:
+    run = say("status", "--json").json["run"]
+    report(desk, say, "interrupt")
+    assert "not attended" in report(desk, say, "cancel", attended="0")
+    assert "too old" in report(desk, say, "cancel", client="claude-code_2-0-9_harness")
+    assert "another process" in report(desk, say, "cancel", pid=1)
+    assert "does not stand above this call" in report(desk, say, "cancel")
+    assert say("status", "--json").json["status"] == "interrupted"
+    out = as_session(desk, "cancel", words)
+    assert f"{run} is cancelled; its folder is now" in out
+    assert say("status", run, "--json").json["terminal"] == "cancelled"
+    assert events(say, run)[-1]["actor"] == f"person:command:{SESSION}"
+    assert not desk.live().exists()
+
+
+@pytest.mark.parametrize("verb", ["approve", "reject"])
+def test_a_decision_about_a_paused_run_says_how_to_go_on(desk: Desk, say: Any, verb: str) -> None:
+    report(desk, say, "interrupt")
+    out = report(desk, say, verb, prompt="prompt-2")
+    assert out == (
+        "Nothing was decided: the run is interrupted, and nobody drives it. Go on with it first: /stagent:continue\n"
+    )
+    assert say("status", "--json").json["status"] == "interrupted"
+
+
+@pytest.mark.parametrize(
+    ("client", "why"),
+    [
+        ("claude-code_2-1-328_harness", "Claude Code 2.1.328 is too old; decisions count from 2.1.329 on"),
+        ("claude-code_1-99-400_harness", "Claude Code 1.99.400 is too old"),
+        ("", "does not say which version"),
+        ("another-agent_9-9-9_harness", "does not say which version"),
+        ("claude-code_harness", "does not say which version"),
+    ],
+)
+def test_below_the_lowest_version_no_decision_counts(desk: Desk, say: Any, client: str, why: str) -> None:
+    assert why in report(desk, say, "approve", client=client)
+    assert why in say("tick").json["doubt"]
+    assert why in say("status").out
+    assert say("advance").status == 4
+    assert report(desk, say, "approve", prompt="prompt-2", client="claude-code_2-2-0_harness").startswith(
+        "The approval"
+    )
+    assert say("tick").json["doubt"] is None
+
+
+def test_below_the_lowest_version_a_picker_does_not_count(desk: Desk, say: Any) -> None:
+    asked = say("tick").json["picker"]
+    given = {"tool_input": {"questions": [asked], "answers": {asked["question"]: "Approve"}}, "tool_use_id": "t"}
+    desk.hook("PostToolUse", tool_name="AskUserQuestion", client="claude-code_2-1-328_harness", **given)
+    assert "too old" in say("tick").json["doubt"]
+    assert say("advance").status == 4
+    desk.hook("PostToolUse", tool_name="AskUserQuestion", **given)
+    assert say("advance").status == 0
+
+
+@pytest.mark.parametrize(("skill", "counts"), [("deploy", False), ("stagent:stagent", True)])
+def test_after_another_skill_a_picker_does_not_count(desk: Desk, say: Any, skill: str, counts: bool) -> None:
+    desk.hook("PreToolUse", tool_name="Skill", tool_input={"skill": skill})
+    asked = say("tick").json["picker"]
+    given = {"tool_input": {"questions": [asked], "answers": {asked["question"]: "Approve"}}, "tool_use_id": "t"}
+    desk.hook("PostToolUse", tool_name="AskUserQuestion", **given)
+    assert ("the skill deploy may have brought" in (say("tick").json["doubt"] or "")) is not counts
+    assert say("advance").status == (0 if counts else 4)
+    if not counts:
+        assert report(desk, say, "approve").startswith("The approval counts")
 
 
 def test_the_stop_hook_can_call_them(desk: Desk, say: Any) -> None:
@@ -193,13 +321,12 @@ def test_wrong_usage(desk: Desk, say: Any) -> None:
     assert say("hook", "--help").status == 0
     desk.leave()
     assert "this is no agent session" in say("hook", "report").out
-    assert say("hook", "unchanged").status == 1
+    assert say("hook", "unchanged").status == 64
 
 
 def test_every_registered_event_can_be_called() -> None:
     handled = runpy.run_path(str(HOOK))["EVENTS"]
-    assert set(EVENTS) == set(HOOKS)
-    assert set(handled) <= set(HOOKS), "an event nobody registers never comes"
+    assert set(EVENTS) == set(HOOKS) == set(handled), "an event nobody registers never comes, another is for nothing"
 
 
 def test_a_session_that_was_cleared_finds_its_run(desk: Desk, say: Any) -> None:
@@ -210,6 +337,13 @@ def test_a_session_that_was_cleared_finds_its_run(desk: Desk, say: Any) -> None:
     status = say("status", "--json").json
     assert (status["run"], status["holder"]) == (run, f"session session-2, process {os.getpid()}")
     assert report(desk, say, "approve").startswith("The approval counts")
+
+
+def test_status_says_that_the_conversation_is_compacted(desk: Desk, say: Any) -> None:
+    desk.hook("PreCompact", trigger="auto")
+    assert "waits for the compaction of its conversation" in say("status").out
+    desk.hook("PostCompact", trigger="auto")
+    assert "compaction" not in say("status").out
 
 
 def test_status_says_what_the_session_waits_for(desk: Desk, say: Any) -> None:

@@ -142,7 +142,7 @@ def test_hooks_are_registered_without_a_shell_and_with_short_limits(installed: M
     assert set(table) == set(install.HOOKS)
     for event, [entry] in table.items():
         [hook] = entry["hooks"]
-        assert hook["timeout"] == {"Stop": 15, "SessionEnd": 1}.get(event, 5)
+        assert hook["timeout"] == {"Stop": 15, "PreToolUse": 10, "SessionEnd": 1}.get(event, 5)
         if event == "SessionStart":
             assert hook["command"] == "/bin/sh"
             continue
@@ -150,7 +150,7 @@ def test_hooks_are_registered_without_a_shell_and_with_short_limits(installed: M
         assert hook["args"] == ["-I", "-S", str(installed.plugin / "hooks" / "hook.pyc"), str(installed.home)]
     matchers = {event: set(entry["matcher"].split("|")) for event, [entry] in table.items() if "matcher" in entry}
     assert matchers == {
-        "PreToolUse": {*WRITERS, "Bash", "Agent", "Task", "AskUserQuestion"},
+        "PreToolUse": {*WRITERS, "Bash", "Agent", "Task", "AskUserQuestion", "Skill"},
         "PostToolUse": {*WRITERS, "AskUserQuestion"},
         "PostToolUseFailure": {"Agent", "Task", "AskUserQuestion"},
     }

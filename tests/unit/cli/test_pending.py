@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fixtures_claude import SESSION, Desk
+from fixtures_claude import CLIENT, SESSION, Desk
 from stagent.cli.pending import ContinueWords, StartWords, continue_words, start_words
 from stagent.errors import UsageError
 
@@ -177,6 +177,7 @@ def test_a_person_takes_over_but_not_a_session_an_agent_started(
         say("start", "x", "--flow", str(desk.flow))
         run = say("status", "--json").json["run"]
         document = {"v": 1, "command": "stagent:continue", "args": f"{run} --take-over", "attended": "1"}
+        document["client"] = CLIENT
         document |= {"prompt": "p", "source": "plugin", "t": time.time_ns() // 1_000_000}
         place = desk.home / "pending" / "session-2.json"
         env = {**os.environ, "CLAUDE_CODE_SESSION_ID": "session-2"}

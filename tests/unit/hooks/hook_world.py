@@ -6,10 +6,12 @@ the compiled file in a process of its own, as it is installed.
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import posix
 import py_compile
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -25,6 +27,7 @@ from unit.engine.service_world import ServiceWorld
 
 Json = dict[str, Any]
 SESSION, PID = "session-1", 4242
+CLIENT = "claude-code_2-1-329_harness"
 RECORDED: Json = {"transcript_path": "/home/x.jsonl", "prompt_id": "p-1", "permission_mode": "default"}
 DOCUMENT: Json = {
     "initial_stage": "work",
@@ -64,7 +67,9 @@ class Answer(msgspec.Struct, frozen=True):
 @cache
 def compiled() -> str:
     """The hook as it is installed: compiled."""
-    place = Path(tempfile.mkdtemp(prefix="hook-")) / "hook.pyc"
+    folder = tempfile.mkdtemp(prefix="hook-")
+    atexit.register(shutil.rmtree, folder)
+    place = Path(folder) / "hook.pyc"
     py_compile.compile(hook.__file__, str(place), doraise=True)
     return str(place)
 
@@ -82,12 +87,12 @@ class Session:
         self.spool_file = Path(self.live["spool"])
         # What looks at the whole project is started by this name; here nothing is.
         self.set(pid=PID, python="/nonexistent/python", seq=0)
-        self.environment({"CLAUDE_PID": str(PID), "CLAUDE_CODE_SESSION_ATTENDED": "1"})
+        self.environment({"CLAUDE_PID": str(PID), "CLAUDE_CODE_SESSION_ATTENDED": "1", "AI_AGENT": CLIENT})
 
     def environment(self, variables: dict[str, str]) -> None:
         """Set what the session's program tells its hooks."""
         self.env = variables
-        for name in ("CLAUDE_PID", "CLAUDE_CODE_SESSION_ATTENDED", "STAGENT_ATTEMPT"):
+        for name in ("CLAUDE_PID", "CLAUDE_CODE_SESSION_ATTENDED", "STAGENT_ATTEMPT", "AI_AGENT"):
             posix.environ.pop(name.encode(), None)
         posix.environ.update({name.encode(): value.encode() for name, value in variables.items()})
 

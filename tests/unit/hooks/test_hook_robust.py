@@ -41,6 +41,10 @@ EVENTS: list[dict[str, Any]] = [
     {"hook_event_name": "Stop", "background_tasks": [{"id": "a", "type": "shell", "command": "x"}]},
     {"hook_event_name": "StopFailure", "error": "rate_limit"},
     {"hook_event_name": "Notification", "notification_type": "idle_prompt"},
+    {"hook_event_name": "PreCompact", "trigger": "auto"},
+    {"hook_event_name": "PostCompact", "trigger": "auto"},
+    {"hook_event_name": "ConfigChange", "source": "user_settings", "file_path": "/x/settings.json"},
+    {"hook_event_name": "PreToolUse", "tool_name": "Skill", "tool_input": {"skill": "deploy"}},
 ]
 EXTRAS = ("agent_id", "agent_type", "tool_use_id", "prompt_id", "cwd", "tool_input", "session_id", "stop_hook_active")
 ODD_IDS = ["../x", "", ".", "a/b", "x" * 10_000, "séance", "a\0b", "\ud800", None, 7, True, [], {}, "a\n", "CON.json"]
@@ -147,7 +151,7 @@ def test_odd_session_ids_are_nobodys(session: Session, forks: Forks, session_id:
     assert {path for path in kept(session) if path not in before} <= {str(session.home / "pending" / "CON.json.json")}
 
 
-@pytest.mark.parametrize("name", ["", "Nothing", "PostToolBatch", "PreCompact", "__class__", None, 7, [], {"a": 1}])
+@pytest.mark.parametrize("name", ["", "Nothing", "PostToolBatch", "FileChanged", "__class__", None, 7, [], {"a": 1}])
 def test_unknown_events_are_nobodys(session: Session, forks: Forks, name: object) -> None:
     assert call(forks, session, made({"hook_event_name": name})).out == ""
     assert session.lines() == []

@@ -19,7 +19,7 @@ from stagent.core.events import Holder
 from stagent.core.ids import is_session
 from stagent.engine import persons, spool
 from stagent.hooks import hook
-from unit.hooks.hook_world import PID, SESSION, Session
+from unit.hooks.hook_world import CLIENT, PID, SESSION, Session
 
 AGENT = "stagent:workflow-subagent"
 DEAD = 2**22 + 1
@@ -40,8 +40,34 @@ def test_a_session_is_told_where_its_run_stands(session: Session, source: str) -
 
 
 def test_after_a_compaction_nothing_is_noted(session: Session) -> None:
-    assert session.ask("SessionStart", source="compact") is not None
     assert session.ask("PreCompact", trigger="auto") is None
+    assert session.ask("SessionStart", source="compact") is not None
+    assert session.ask("PostCompact", trigger="auto") is None
+    assert session.lines() == []
+
+
+@pytest.mark.parametrize(("before", "during"), [("", "comp"), ("idle", "comp"), ("gate", "gate"), ("picker", "picker")])
+def test_a_compaction_is_what_a_session_waits_for_unless_it_is_a_person(
+    session: Session, before: str, during: str
+) -> None:
+    session.file.with_suffix(".waiting").write_text(before)
+    session.ask("PreCompact", trigger="manual")
+    assert session.companion(".waiting") == (hook.COMPACTION if during == "comp" else before)
+    session.ask("PostCompact", trigger="manual")
+    assert session.companion(".waiting") == ("" if during == "comp" else before)
+
+
+@pytest.mark.parametrize("source", ["project_settings", "local_settings", "user_settings", "skills", "new_settings"])
+@pytest.mark.parametrize("status", ["running", "interrupted", "stalled"])
+def test_changed_settings_are_kept_out_of_a_session_with_a_run(session: Session, source: str, status: str) -> None:
+    session.set(status=status)
+    answer = session.ask("ConfigChange", source=source, file_path="/p/.claude/settings.json")
+    assert answer is not None
+    assert answer["decision"] == "block"
+    assert "/p/.claude/settings.json changed" in answer["reason"]
+    assert session.live["run"] in answer["reason"]
+    assert source in session.ask("ConfigChange", source=source)["reason"]  # type: ignore[index]
+    assert session.ask("ConfigChange", source=source, session_id="other") is None
     assert session.lines() == []
 
 
@@ -56,6 +82,7 @@ def test_a_second_process_is_told_that_it_does_not_drive(session: Session) -> No
 
 def test_clear_takes_the_run_along(session: Session) -> None:
     (session.home / "live" / f"pid-{PID}").write_text(SESSION)
+    session.tool("Skill", skill="deploy")
     for old, new in ((SESSION, "second"), ("second", "third")):
         answer = session.ask("SessionStart", source="clear", session_id=new)
         assert session.live["run"] in (answer or {})["hookSpecificOutput"]["additionalContext"]
@@ -63,6 +90,7 @@ def test_clear_takes_the_run_along(session: Session) -> None:
         assert (session.home / "live" / f"pid-{PID}").read_text() == new
         assert (session.lines()[-1]["e"], session.lines()[-1]["s"]) == ("Rebound", new)
         assert session.lines()[-1]["d"]["old"] == old
+        assert (session.home / "live" / f"{new}.skill").read_text() == "deploy"
     assert session.ask("SessionStart", source="clear", session_id="third") is not None
     assert len(session.lines()) == 2
     session.environment({})
@@ -293,6 +321,18 @@ def test_a_question_among_others_decides_nothing(session: Session) -> None:
     assert session.lines() == []
 
 
+def test_a_skill_of_another_maker_is_in_the_proof(session: Session) -> None:
+    session.gate()
+    for skill in ("stagent:stagent", "stagent:setup", "stagent:create"):
+        assert session.tool("Skill", skill=skill) is None
+    _answer(session, _asked(session), {"Good?": "Approve"})
+    assert session.tool("Skill", skill="deploy") is None
+    _answer(session, _asked(session), {"Good?": "Approve"})
+    _command(session, "approve")
+    assert [claim.skill for claim in _claims(session)] == ["", "deploy", "deploy"]
+    assert {claim.client for claim in _claims(session)} == {CLIENT}
+
+
 def test_a_question_brings_no_answers(session: Session) -> None:
     session.gate()
     assert session.tool("AskUserQuestion", **_asked(session)) is None
@@ -318,7 +358,7 @@ def test_a_decision_about_another_epoch_does_not_count(session: Session) -> None
     lease = msgspec.structs.replace(state.lease, holder=Holder(kind="session", session=SESSION, pid=PID, host="h"))
     state = msgspec.structs.replace(state, lease=lease)
     claim = persons.Claim(
-        decision="approve", via="command", source="plugin", prompt="p", attended="1", parent=PID, epoch=1
+        decision="approve", via="command", source="plugin", prompt="p", attended="1", parent=PID, epoch=1, client=CLIENT
     )
     assert "another epoch" in persons.doubt(claim, state, PID, None)
     assert persons.doubt(msgspec.structs.replace(claim, epoch=2), state, PID, None) == ""
@@ -554,6 +594,24 @@ def test_the_stage_says_how_often_and_with_which_words(session: Session) -> None
     assert session.stop()[1].endswith("\n\nThink of the tests.")
 
 
+@pytest.mark.parametrize("code", [1, 2, 64, 127, -9])
+def test_a_session_whose_project_cannot_be_compared_is_not_held_for_ever(
+    session: Session, tmp_path: Path, code: int
+) -> None:
+    session.begun()
+    program = tmp_path / "python"
+    program.write_text(f"#!/bin/sh\n[ {code} -ge 0 ] && exit {code}; kill -9 $$\n")
+    program.chmod(0o755)
+    session.set(python=str(program), stop={"blocks": 2, "message": ""})
+    assert session.stop()[0] == "block"
+    verdict, said = session.stop()
+    assert verdict == "allow"
+    assert said.endswith("It could not be told whether the project changed.")
+    [line] = session.lines()
+    assert (line["e"], line["d"]["blocks"]) == ("Stalled", 2)
+    assert "could not be told" in line["d"]["why"]
+
+
 @pytest.mark.parametrize("noise", ["", "{", "[]", "null", '{"here":1}', '{"count":"x"}', "\0" * 9000])
 def test_a_damaged_count_begins_anew(session: Session, noise: str) -> None:
     session.begun()
@@ -571,7 +629,7 @@ def test_the_program_is_asked_whether_anything_moved(session: Session, tmp_path:
         f'#!/bin/sh\necho "$STAGENT_HOME $*" >>{log}\n[ "$5" != unchanged ] || exit $(cat {tmp_path}/code)\n'
     )
     program.chmod(0o755)
-    (tmp_path / "code").write_text("1")
+    (tmp_path / "code").write_text(str(hook.CHANGED))
     session.set(python=str(program), stop={"blocks": 3, "message": ""})
     assert [session.stop()[0] for _ in range(3)] == ["block"] * 3
     (tmp_path / "code").write_text("0")

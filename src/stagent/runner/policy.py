@@ -29,7 +29,7 @@ class Policy:
     def __init__(self, text: bytes, where: str) -> None:
         try:
             self.gates = msgspec.json.decode(text, type=_Document).gates
-        except (msgspec.ValidationError, msgspec.DecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise UsageError(
                 "policy.invalid",
                 f"the policy cannot be read: {error}",

@@ -28,7 +28,7 @@ FRESH = 60_000
 """How long what a hook kept may wait to be taken (milliseconds)."""
 _OPTION = re.compile(r"--([a-z][a-z-]*)(=|\s+|\Z)")
 _VALUE = re.compile(r"\"([^\"]*)\"|'([^']*)'|(\S+)")
-_LAST = re.compile(r"\s--(flow|mode)(?:=|\s+)(?:\"([^\"]*)\"|'([^']*)'|(\S+))\s*\Z")
+_LAST = re.compile(r"\s--(flow|mode|edit)(?:=|\s+)(?:\"([^\"]*)\"|'([^']*)'|(\S+))\s*\Z")
 _SWITCHES = ("take-over", "force-project-mismatch")
 
 
@@ -139,23 +139,42 @@ def start_words(text: str) -> StartWords:
 
     Raises UsageError for an option that is not known or has no value.
     """
+    task, found = _options(text, ("flow", "mode"), "start")
+    return StartWords(task=task, flow=_expanded(found.get("flow")), mode=found.get("mode"))
+
+
+def create_words(text: str) -> StartWords:
+    """Read `[--edit TEMPLATE] [--mode V] WORDS`: a run of the workflow that writes workflows.
+
+    Raises UsageError for an option that is not known or has no value.
+    """
+    task, found = _options(text, ("edit", "mode"), "create")
+    edited = _expanded(found.get("edit"))
+    if edited:
+        task = f"Change the existing workflow {edited}.\n\n{task}".strip()
+    return StartWords(task=task, flow="create-workflow", mode=found.get("mode"))
+
+
+def _options(text: str, names: tuple[str, ...], command: str) -> tuple[str, dict[str, str]]:
     found: dict[str, str] = {}
     rest = text.strip()
     while match := _OPTION.match(rest):
         name = match[1]
-        if name not in ("flow", "mode"):
-            raise _unknown(f"--{name}", ("--flow", "--mode"), "start")
+        if name not in names:
+            raise _unknown(f"--{name}", tuple(f"--{known}" for known in names), command)
         value = _VALUE.match(rest, match.end())
         if value is None or (match[2].isspace() and value[0].startswith("--")):
-            raise UsageError("usage", f"--{name} has no value", where="/stagent:start", remedy="Give one.")
+            raise UsageError("usage", f"--{name} has no value", where=f"/stagent:{command}", remedy="Give one.")
         found[name] = _plain(value)
         rest = rest[value.end() :].lstrip()
-    while match := _LAST.search(rest):
+    while (match := _LAST.search(rest)) and match[1] in names:
         found.setdefault(match[1], next(part for part in match.groups()[1:] if part is not None))
         rest = rest[: match.start()]
-    flow = found.get("flow")
-    expanded = os.path.expanduser(flow) if flow else flow  # noqa: PTH111 - a path's own method fails for strangers
-    return StartWords(task=rest.strip(), flow=expanded, mode=found.get("mode"))
+    return rest.strip(), found
+
+
+def _expanded(reference: str | None) -> str | None:
+    return os.path.expanduser(reference) if reference else reference  # noqa: PTH111 - a path's own method fails for strangers
 
 
 def continue_words(text: str) -> ContinueWords:

@@ -17,12 +17,14 @@ from stagent.cli import backend, output, people
 from stagent.cli.reporter import Reporter, is_paused
 from stagent.config import value
 from stagent.core.commands import Caller, Resume
+from stagent.core.events import AttemptStarted
 from stagent.core.model import Workflow
 from stagent.core.ports import AgentBackend
 from stagent.core.refusals import Refusal
 from stagent.core.state import State
 from stagent.engine import flows, setup
 from stagent.engine.brief import label
+from stagent.engine.history import events
 from stagent.engine.service import RunService
 from stagent.errors import UsageError
 from stagent.registry import resolve
@@ -45,8 +47,8 @@ _NOTHING_NAMED = (
 
 @click.command(name="run")
 @click.argument("task", required=False)
-@click.option("--flow", help="A bundled workflow, or a folder as a path with a / in it.")
-@click.option("--agent", help="The agent backend; without it the setting `agent`.")
+@click.option("--flow", help="A workflow by name, or a folder as a path with a / in it.")
+@click.option("--agent", help="The agent backend; else the run's own with --resume, else the setting `agent`.")
 @click.option(
     "--script",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
@@ -82,7 +84,7 @@ def run_command(
             if policy is not None:
                 people.no_agent("declare decisions for a run that waits")
             service = home.of(resume)
-            agent_of = backend.choose(home.data, agent, script, given)
+            agent_of = backend.choose(home.data, agent or (None if script else _drove(service, resume)), script, given)
             _fits(policy, service.workflow(service.state(resume)))
             state = _resume(service, resume)
         else:
@@ -139,7 +141,7 @@ def _fits(policy: Policy | None, workflow: Workflow) -> None:
 
 
 def _begin(home: Home, service: RunService, task: str, flow: str | None, policy: Policy | None) -> State:
-    chosen = flows.usable(flow or value(home.data, "flow")[0], Path.cwd())
+    chosen = flows.usable(flow or value(home.data, "flow")[0], Path.cwd(), service.root)
     _fits(policy, chosen.workflow)
     request = setup.Request(
         task=task,
@@ -158,6 +160,13 @@ def _resume(service: RunService, run: str) -> State:
     if isinstance(answer, Refusal):
         raise answer.error()
     return answer
+
+
+def _drove(service: RunService, run: str) -> str | None:
+    """Return the agent that made a run's last attempt: only who names another one gets another one."""
+    starts = (envelope.data for envelope in events(service, run) if isinstance(envelope.data, AttemptStarted))
+    made = [data.backend for data in starts if data.agent is None and data.backend != "command"]
+    return made[-1] if made else None
 
 
 def _drive(

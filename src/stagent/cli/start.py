@@ -21,15 +21,17 @@ from stagent.engine.brief import label
 from stagent.engine.service import RunService
 from stagent.errors import RefusedError, UsageError
 
+_CREATE = "stagent:create"
+
 
 @click.command(name="start")
 @click.argument("task", required=False)
 @click.option("--topic", help="A short name for the run, for --topic.")
-@click.option("--flow", help="A bundled workflow, or a folder as a path with a / in it.")
+@click.option("--flow", help="A workflow by name, or a folder as a path with a / in it.")
 @click.option("--mode", help="Where the run lives: local.")
 @click.option("--force", is_flag=True, help="Cancel the session's live run first; asks at the terminal.")
 @click.option("--project", type=click.Path(path_type=Path, exists=True, file_okay=False), help="The project folder.")
-@click.option("--pending", "kept", is_flag=True, help="Take the arguments the plugin's hook kept for /stagent:start.")
+@click.option("--pending", "kept", is_flag=True, help="Take the arguments the plugin's hook kept.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def start_command(
     task: str | None,
@@ -65,8 +67,8 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _pending() -> int:
-    words = pending.take(DataHome.locate(), pending.session_of_environment(), "stagent:start")
-    asked = pending.start_words(words.args)
+    kept = pending.take(DataHome.locate(), pending.session_of_environment(), "stagent:start", _CREATE)
+    asked = pending.create_words(kept.args) if kept.command == _CREATE else pending.start_words(kept.args)
     return _set_up(Asked(text=asked.task, flow=asked.flow, mode=asked.mode), False)
 
 
@@ -129,7 +131,7 @@ def _start(home: Home, service: RunService, asked: Asked, session: str | None) -
     folder = session or run_id(service.clock(), os.urandom(10))
     request = setup.Request(
         task=asked.text,
-        flow=flows.usable(reference, Path.cwd()),
+        flow=flows.usable(reference, Path.cwd(), service.root),
         mode="session",
         holder=select.session_holder(session, folder),
         actor=f"session:{session}" if session else f"caller:{folder}",

@@ -43,6 +43,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "ps": ("ps", "List the attempts that run on this machine now."),
     "stop": ("stop", "End one attempt; its run is interrupted."),
     "validate": ("validate", "Check a workflow."),
+    "template": ("template", "List, show and make workflows."),
     "audit": ("audit", "Verify a run's log."),
     "check": ("check", "Run what the engine's own checks run, by hand."),
     "install": ("install", "Install the Claude Code plugin, or bring it up to date."),

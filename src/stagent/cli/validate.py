@@ -17,7 +17,7 @@ _BUNDLED = "default"
 
 @click.command(name="validate")
 @click.argument("folder", metavar="[DIR]", required=False, type=click.Path(path_type=Path))
-@click.option("--flow", help="A bundled workflow, or a folder as a path with a / in it, instead of DIR.")
+@click.option("--flow", help="A workflow by name, or a folder as a path with a / in it, instead of DIR.")
 @click.option("--strict", is_flag=True, help="Take warnings for errors.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def validate_command(folder: Path | None, flow: str | None, strict: bool, as_json: bool) -> int:

@@ -21,7 +21,8 @@ from stagent.core.structured import objects
 from stagent.core.verify.folder import DOCUMENT, validate
 from stagent.core.verify.problem import errors
 from stagent.engine import flows, templates
-from stagent.engine.folder import read
+from stagent.engine.folder import read, remove
+from stagent.engine.structured import schema_problems
 from stagent.errors import RefusedError, StagentError, UsageError
 
 INPUTS = "STAGENT_INPUTS"
@@ -59,16 +60,17 @@ def plan(root: Path) -> Verdict:
 def prepare(root: Path) -> Verdict:
     """Put what the writer begins with in its place, and keep the original beside the plan."""
     found = _plan()
-    place, source = _place(found, root), _source(found, root)
     problems = _planned(found, root)
     if problems:
         return Verdict(problems, [])
+    place, source = _place(found, root), _source(found, root)
     texts = templates.load(source) if source else {}
     if source is not None and place != source.resolve() and not place.exists():
         templates.put(place, texts)
     kept = _beside(_KEPT)
-    if not kept.exists():
-        templates.put(kept, texts)
+    if kept.is_symlink() or kept.exists():
+        remove(kept)
+    templates.put(kept, texts)
     original = templates.fingerprint(templates.load(kept))
     lines = [f"folder: {flows.FOLDER}/{found.name}", f"mode: {found.mode}", f"{_MARK}{original}"]
     return Verdict([], [*lines, *(f"{name}: {len(data)} bytes" for name, data in texts.items())])
@@ -89,13 +91,18 @@ def judge(root: Path) -> Verdict:
     except StagentError as error:
         return Verdict([str(error)], [])
     workflow, findings = validate(texts, str(place))
-    findings += flows.schemas(workflow)
+    findings += schema_problems(workflow) if workflow is not None else []
     problems = [problem.text() for problem in errors(findings, strict=True)] + list(_shape(place, texts))
     lines = [f"folder: {place.relative_to(root)}", f"digest: {templates.fingerprint(texts)}"]
     if workflow is not None and not problems:
         lines += [f"stages: {', '.join(workflow.stages)}", f"terminals: {', '.join(workflow.terminals)}"]
         lines += _reach(original, workflow)
     return Verdict(problems, [*lines, "", *_difference(original, texts)])
+
+
+def written(root: Path) -> Path:
+    """Return the folder of the workflow that was planned."""
+    return _place(_plan(), root)
 
 
 def _shape(place: Path, texts: dict[str, bytes]) -> Iterator[str]:
@@ -124,8 +131,9 @@ def _difference(before: dict[str, bytes], after: dict[str, bytes]) -> list[str]:
     lines: list[str] = []
     for name in sorted({*before, *after}):
         old, new = (texts.get(name, b"").decode("utf-8", "replace").splitlines() for texts in (before, after))
-        ends = [f"a/{name}" if name in before else "/dev/null", f"b/{name}" if name in after else "/dev/null"]
-        lines += difflib.unified_diff(old, new, *ends, lineterm="")
+        left = f"a/{name}" if name in before else "/dev/null"
+        right = f"b/{name}" if name in after else "/dev/null"
+        lines += difflib.unified_diff(old, new, left, right, lineterm="")
     if len(lines) > _SHOWN:
         lines = [*lines[:_SHOWN], f"... {len(lines) - _SHOWN} more lines"]
     return lines or ["nothing changed"]

@@ -14,7 +14,7 @@ from typing import Literal, cast
 
 import msgspec
 
-from stagent.config import DataHome
+from stagent.config import HOME_VARIABLE, DataHome
 from stagent.core.canonical import digest, encode
 from stagent.core.ids import is_name
 from stagent.core.model import Workflow
@@ -25,7 +25,7 @@ from stagent.errors import UsageError, WorkspaceError
 from stagent.registry import resolve
 
 BUNDLED = Path(__file__).resolve().parent.parent / "workflows"
-ALIASES = {"dev-default": "default"}
+ALIASES = {"dev-default": "default", "ship-it-weekly": "release-train"}
 
 FOLDER = "workflows"
 """The folder of a project in which its own workflows lie."""
@@ -59,7 +59,9 @@ def bundled() -> list[str]:
 def user_folder() -> Path:
     """Return the folder of the user's own templates."""
     named = os.environ.get(PLACE)
-    return Path(named).absolute() if named else DataHome.locate().templates
+    if named and not os.environ.get(HOME_VARIABLE):  # a home that a command sets for itself is the one it means
+        return Path(named).absolute()
+    return DataHome.locate().templates
 
 
 def project_folder(base: Path) -> Path:
@@ -95,10 +97,11 @@ def _others(base: Path) -> list[Template]:
     return found
 
 
-def folder_of(reference: str, base: Path) -> Path:
+def folder_of(reference: str, base: Path, project: Path | None = None) -> Path:
     """Return the folder a `--flow` reference means from a folder: a name, or a path (absolute, with a `/`, or `.`).
 
-    Raises UsageError for an unknown or ambiguous name.
+    `project` is where the project's workflows are looked for, without it the project of `base`. Raises UsageError for
+    an unknown or ambiguous name.
     """
     if reference.startswith("cloud://"):
         raise UsageError(
@@ -117,7 +120,7 @@ def folder_of(reference: str, base: Path) -> Path:
     name = ALIASES.get(reference, reference)
     if name in bundled():
         return BUNDLED / name
-    others = _others(base)
+    others = _others(project or base)
     found = [item.folder for item in others if item.name == reference]
     if len(found) > 1:
         raise UsageError(
@@ -150,12 +153,13 @@ def read(reference: str, base: Path) -> tuple[str, dict[str, bytes], Workflow | 
     return os.fsencode(folder.name).decode("utf-8", "replace"), files, workflow, problems
 
 
-def usable(reference: str, base: Path) -> Flow:
+def usable(reference: str, base: Path, project: Path | None = None) -> Flow:
     """Return a workflow that may be run. Raises WorkflowError with every problem otherwise."""
-    name, files, workflow, problems = read(reference, base)
+    folder = folder_of(reference, base, project)
+    name, files, workflow, problems = read(f"{folder}/", base)
     found = errors(problems)
     if found or workflow is None:
-        raise refuse(found, str(folder_of(reference, base)))
+        raise refuse(found, str(folder))
     return Flow(name=name, files=files, workflow=workflow, problems=tuple(problems))
 
 

@@ -86,7 +86,9 @@ def test_the_real_program_finds_it_valid(installed: Machine) -> None:
     assert said["manifest"]["errors"] == said["manifest"]["warnings"] == said["contents"] == []
     provides = said["provides"]
     assert {hook["event"] for hook in provides["hooks"]} == set(install.HOOKS)
-    assert {"stagent:start", "stagent:continue", "stagent:approve", "stagent:reject"} <= set(provides["commands"])
+    assert {"stagent:start", "stagent:create", "stagent:continue", "stagent:approve", "stagent:reject"} <= set(
+        provides["commands"]
+    )
     assert {"stagent:stagent", "stagent:setup", "stagent:create"} <= set(provides["skills"])
     assert provides["agents"] == ["stagent:workflow-subagent"]
     assert installed.claude("validate", "--strict", "--json", str(installed.home / "plugin"))["success"] is True
@@ -113,6 +115,7 @@ def test_a_session_loads_it_from_its_folder_and_its_hooks_fire(installed: Machin
     assert not (installed.home / "live").exists()
 
 
+@pytest.mark.rule("W9")
 def test_a_persons_words_reach_the_run_whatever_they_are(installed: Machine, say: Callable[..., Any]) -> None:
     """The command's own line is run before the model is asked, which cannot be reached here."""
     task = 'it\'s "quoted"; touch injected; $HOME `id` && x | y 🎉'
@@ -137,6 +140,7 @@ def test_a_persons_words_reach_the_run_whatever_they_are(installed: Machine, say
     assert list((installed.home / "pending").iterdir()) == []
 
 
+@pytest.mark.rule("W53")
 def test_hooks_are_registered_without_a_shell_and_with_short_limits(installed: Machine) -> None:
     table = json.loads((installed.plugin / "hooks" / "hooks.json").read_text())["hooks"]
     assert set(table) == set(install.HOOKS)
@@ -156,6 +160,7 @@ def test_hooks_are_registered_without_a_shell_and_with_short_limits(installed: M
     }
 
 
+@pytest.mark.rule("W9", "S3.5")
 def test_the_texts_use_the_launcher_and_nothing_a_person_writes(installed: Machine) -> None:
     texts = {path: path.read_text() for path in installed.plugin.rglob("*.md")}
     assert len(texts) >= 10
@@ -164,7 +169,8 @@ def test_the_texts_use_the_launcher_and_nothing_a_person_writes(installed: Machi
         for line in re.findall(r"!`([^`]*)`", text):
             assert line.startswith(f"{installed.launcher} ")
             assert re.fullmatch(r"[A-Za-z0-9_./ -]+", line), f"{path}: {line}"
-    for name in ("start", "continue", "approve", "reject", "interrupt", "cancel"):
+        assert "$ARGUMENTS" not in text, path
+    for name in ("start", "create", "continue", "approve", "reject", "interrupt", "cancel"):
         assert "disable-model-invocation: true" in texts[installed.plugin / "commands" / f"{name}.md"]
 
 

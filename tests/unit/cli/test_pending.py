@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fixtures_claude import CLIENT, SESSION, Desk
-from stagent.cli.pending import ContinueWords, StartWords, continue_words, start_words
+from stagent.cli.pending import ContinueWords, StartWords, continue_words, create_words, start_words
 from stagent.errors import UsageError
 
 NASTY = 'it\'s "quoted"; touch /tmp/x && $HOME `id` $(id) | cat\n\nsecond line 🎉 ü --flow'
@@ -24,6 +24,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
     return Desk(tmp_path, monkeypatch)
 
 
+@pytest.mark.rule("W9", "S3.2", "S3.41")
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -50,10 +51,43 @@ def test_the_words_of_start(text: str, words: StartWords | None) -> None:
         start_words(text)
 
 
+@pytest.mark.rule("W9", "S3.41")
 @given(st.text(min_size=1).map(str.strip).filter(lambda text: text and "--" not in text))
 def test_a_task_survives_word_for_word(task: str) -> None:
     assert start_words(task) == StartWords(task=task)
     assert start_words(f"--flow a/b {task}") == StartWords(task=task, flow="a/b")
+
+
+@pytest.mark.parametrize(
+    ("text", "task"),
+    [
+        ("notes of a release", "notes of a release"),
+        ("--edit ./flow shorter", "Change the existing workflow ./flow.\n\nshorter"),
+        ("shorter --edit 'my flow'", "Change the existing workflow my flow.\n\nshorter"),
+        ("--edit notes", "Change the existing workflow notes."),
+        ("what --flow x does", "what --flow x does"),
+        ("a thing --flow x", "a thing --flow x"),
+        ("--flow x y", None),
+        ("--edit", None),
+        ("", ""),
+    ],
+)
+def test_the_words_of_create(text: str, task: str | None) -> None:
+    if task is not None:
+        assert create_words(text) == StartWords(task=task, flow="create-workflow")
+        return
+    with pytest.raises(UsageError):
+        create_words(text)
+
+
+@pytest.mark.rule("S3.45")
+def test_create_begins_the_run_that_writes_workflows(desk: Desk, say: Any) -> None:
+    desk.types("create", f"a workflow {NASTY}")
+    said = say("start", "--pending")
+    assert said.out.startswith("Run r-"), said.out
+    assert "Workflow: create-workflow" in said.out
+    assert f"a workflow {NASTY}" in say("context").out
+    assert (desk.folder / "guide").read_text().startswith("# Writing a workflow")
 
 
 def test_the_words_of_continue() -> None:
@@ -65,6 +99,7 @@ def test_the_words_of_continue() -> None:
             continue_words(wrong)
 
 
+@pytest.mark.rule("W9")
 def test_start_takes_the_task_word_for_word_once(desk: Desk, say: Any) -> None:
     desk.types("start", f"--flow {desk.flow} {NASTY}")
     kept = desk.home / "pending" / f"{SESSION}.json"
@@ -80,6 +115,7 @@ def test_start_takes_the_task_word_for_word_once(desk: Desk, say: Any) -> None:
     assert "no hook kept the arguments" in again.out
 
 
+@pytest.mark.rule("S3.8")
 def test_what_does_not_fit_is_said_on_standard_output_with_status_0(desk: Desk, say: Any) -> None:
     desk.types("continue", "x")
     assert "of stagent:continue, not of this command" in say("start", "--pending").out
@@ -106,6 +142,7 @@ def test_old_or_damaged_arguments_count_no_more(desk: Desk, say: Any) -> None:
     assert "cannot be read" in say("start", "--pending").out
 
 
+@pytest.mark.rule("S3.10")
 def test_a_session_with_a_live_run_is_told_its_ways_out(desk: Desk, say: Any) -> None:
     assert say("start", "x", "--flow", str(desk.flow)).status == 0
     desk.types("start", "y")
@@ -114,6 +151,7 @@ def test_a_session_with_a_live_run_is_told_its_ways_out(desk: Desk, say: Any) ->
     assert "already has an active run" in said.out
 
 
+@pytest.mark.rule("S7.4")
 def test_continue_goes_on_in_a_new_session(desk: Desk, say: Any) -> None:
     say("start", "x", "--flow", str(desk.flow))
     assert say("interrupt").status == 0
@@ -199,6 +237,7 @@ def test_a_person_takes_over_but_not_a_session_an_agent_started(
         other.wait()
 
 
+@pytest.mark.rule("S7.3")
 def test_outside_of_any_session_a_person_is_asked(desk: Desk, say: Any) -> None:
     say("start", "x", "--flow", str(desk.flow))
     run = say("status", "--json").json["run"]

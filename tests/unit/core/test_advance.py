@@ -385,6 +385,7 @@ def loop(max_epoch: int, terminals: list[str]) -> World:
     return World(workflow(changed(base, f"{STAGES}/transitions", {"again": "planning", "approved": "executing"})))
 
 
+@pytest.mark.rule("S2.15")
 def test_at_the_cap_a_run_is_escalated() -> None:
     world = loop(3, ["complete", "escalated"])
     world.work("again")
@@ -397,6 +398,7 @@ def test_at_the_cap_a_run_is_escalated() -> None:
     assert (world.now.terminal, world.now.epoch) == ("escalated", 3)
 
 
+@pytest.mark.rule("S2.15")
 def test_the_cap_cannot_be_carried_out_where_escalated_is_not_declared() -> None:
     world = loop(3, ["complete"])
     for number in range(4):
@@ -406,6 +408,7 @@ def test_the_cap_cannot_be_carried_out_where_escalated_is_not_declared() -> None
     assert (world.now.stage, world.now.epoch, world.now.live) == ("planning", 5, True)
 
 
+@pytest.mark.rule("S2.16")
 def test_the_cap_never_meets_a_terminal() -> None:
     base = changed(PLAIN, "max_epoch", 1)
     world = World(workflow(changed(base, f"{STAGES}/transitions", {"done": "complete", "approved": "executing"})))

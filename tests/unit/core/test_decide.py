@@ -827,6 +827,7 @@ def declared_codes() -> Iterator[str]:
                 yield code.value
 
 
+@pytest.mark.rule("S3.23", "W2")
 @pytest.mark.parametrize(("code", "blame", "scenario"), SCENARIOS, ids=[one.__name__ for *_, one in SCENARIOS])
 def test_each_refusal(code: str, blame: str, scenario: Scenario) -> None:
     refusal = scenario()
@@ -845,6 +846,7 @@ def test_no_refusal_is_left_out() -> None:
 # ---------------------------------------------------------------------------- what is allowed, and its events
 
 
+@pytest.mark.rule("S2.19")
 def test_only_a_person_cancels_and_then_it_is_over() -> None:
     world = made(PLAIN)
     world.do(cmd.Cancel(), PERSON)
@@ -869,6 +871,7 @@ def test_a_person_may_cancel_by_a_choice_or_an_approval() -> None:
     assert world.now.terminal == "cancelled"
 
 
+@pytest.mark.rule("S2.17")
 def test_at_the_cap_the_inputs_of_a_stage_that_is_not_entered_do_not_matter() -> None:
     document = changed(PLAIN, "stages/executing/inputs/required", [{"from_run_file": "baseline"}])
     world = made(changed(document, "max_epoch", 2))
@@ -885,6 +888,7 @@ def test_a_refusal_is_an_error_for_whoever_cannot_go_on_with_it() -> None:
     assert error.fields == refusal.fields
 
 
+@pytest.mark.rule("S2.21", "S7.10")
 def test_an_interrupted_run_goes_on_where_it_was_under_a_new_fence() -> None:
     world = made(PLAIN)
     world.do(cmd.Interrupt(), PERSON)

@@ -229,6 +229,31 @@ def found(document: Any, severity: str) -> set[tuple[str, str]]:
     return {(p.code, p.path) for p in problems(document) if p.severity == severity}
 
 
+@pytest.mark.rule(
+    "S1.3",
+    "S1.4",
+    "S1.6",
+    "S1.8",
+    "S1.12",
+    "S1.13",
+    "S1.15",
+    "S1.19",
+    "S1.20",
+    "S1.21",
+    "S1.22",
+    "S1.24",
+    "S1.25",
+    "S1.26",
+    "S1.27",
+    "S1.28",
+    "S1.30",
+    "S1.32",
+    "S1.33",
+    "S1.34",
+    "S1.35",
+    "W12",
+    "W13",
+)
 @pytest.mark.parametrize(("path", "value", "code", "place"), ORIGINAL)
 def test_rules_of_the_original_format(path: str, value: Any, code: str, place: str) -> None:
     assert (f"workflow.{code}", place) in found(changed(PLAIN, path, value), "error")
@@ -239,6 +264,7 @@ def test_rules_of_our_fields(path: str, value: Any, code: str, place: str) -> No
     assert (f"workflow.{code}", place) in found(changed(OURS, path, value), "error")
 
 
+@pytest.mark.rule("S1.36")
 @pytest.mark.parametrize(("path", "value", "code", "place"), WARNINGS)
 def test_warnings_do_not_stop_a_workflow(path: str, value: Any, code: str, place: str) -> None:
     document = changed(PLAIN, path, value)
@@ -268,6 +294,7 @@ def test_a_remedy_names_the_known_values() -> None:
     )
 
 
+@pytest.mark.rule("S1.17")
 def test_fifty_faults_are_found_at_once() -> None:
     stage = {
         "execution": {"type": "x", "model": "y", "subagent_type": "z"},
@@ -283,6 +310,7 @@ def test_fifty_faults_are_found_at_once() -> None:
         assert len([p for p in listed if p.path.startswith(f"stages.s{index}.")]) == 11
 
 
+@pytest.mark.rule("S1.1")
 def test_a_plain_original_workflow_is_valid_and_knows_no_tree_rule() -> None:
     made = workflow(PLAIN)
     assert list(made.stages) == ["planning", "executing", "reviewing", "qa-ing", "deploy"]
@@ -403,6 +431,7 @@ def test_what_may_be_left_out_may_be_null(path: str, value: Any) -> None:
     assert found(changed(PLAIN, path, value), "error") == set()
 
 
+@pytest.mark.rule("S1.5")
 @pytest.mark.parametrize(("value", "expected"), [(None, 20), (7, 7), (20.0, 20)])
 def test_the_cap(value: Any, expected: int) -> None:
     assert workflow(changed(PLAIN, "max_epoch", value)).max_epoch == expected

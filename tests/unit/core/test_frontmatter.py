@@ -24,6 +24,7 @@ def content(case: dict[str, Any]) -> bytes:
     return data.replace(b"@", b"x" * case["repeat"]) if "repeat" in case else data
 
 
+@pytest.mark.rule("S2.9", "W1")
 @pytest.mark.parametrize("case", TABLE["cases"], ids=[case["name"] for case in TABLE["cases"]])
 def test_the_table(case: dict[str, Any]) -> None:
     data = content(case)

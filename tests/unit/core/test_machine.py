@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -466,6 +467,7 @@ class Runs(RuleBasedStateMachine):
             assert self.world.now.stage not in self.world.now.accepted or self.world.now.ended
 
 
+@pytest.mark.rule("S2.14", "W2")
 def test_what_the_engine_promises_holds_in_random_runs() -> None:
     SEEN.clear()
     run_state_machine_as_test(

@@ -23,6 +23,7 @@ SECRETS = [
 ]
 
 
+@pytest.mark.rule("W23")
 @pytest.mark.parametrize("secret", SECRETS)
 def test_keys_and_tokens_are_masked_where_they_stand(secret: str) -> None:
     masked = mask(f"before {secret}")

@@ -15,6 +15,7 @@ from stagent.testing import strategies
 from unit.core.documents import OURS, PLAIN, changed, files
 
 
+@pytest.mark.rule("S1.18")
 def test_without_a_document_there_is_one_problem() -> None:
     workflow, [problem] = validate({}, "/flows/mine")
     assert workflow is None
@@ -23,6 +24,7 @@ def test_without_a_document_there_is_one_problem() -> None:
     assert "the folder" in validate({})[1][0].text()
 
 
+@pytest.mark.rule("S1.18")
 @pytest.mark.parametrize(
     "text", [b"", b"{", b"{'a': 1}", b'{"a": "\xff"}', b"[" * 100_000, b"1e999", b"\xef\xbb\xbf{}"]
 )
@@ -32,12 +34,14 @@ def test_what_is_not_json_is_one_problem(text: bytes) -> None:
     assert problem.code == "workflow.not_json"
 
 
+@pytest.mark.rule("S1.22")
 def test_a_document_that_cannot_be_read_further_gives_no_workflow() -> None:
     workflow, problems = validate(files(changed(PLAIN, "stages", 5)))
     assert workflow is None
     assert [problem.code for problem in problems] == ["workflow.stages"]
 
 
+@pytest.mark.rule("S1.23")
 def test_an_instruction_file_is_named_with_its_path() -> None:
     given_files = files(PLAIN)
     del given_files["deploy.md"]

@@ -56,6 +56,7 @@ CASES: list[tuple[Any, str, str, str]] = [
 ]
 
 
+@pytest.mark.rule("S1.30", "S1.31", "W12")
 @pytest.mark.parametrize(("document", "code", "path", "words"), CASES)
 def test_each_rule_of_the_graph(document: Any, code: str, path: str, words: str) -> None:
     hits = [p for p in problems(document) if p.severity == "error"]
@@ -63,6 +64,7 @@ def test_each_rule_of_the_graph(document: Any, code: str, path: str, words: str)
     assert words in hits[0].text()
 
 
+@pytest.mark.rule("S1.29")
 def test_loops_and_branches_are_fine() -> None:
     document = changed(changed(PLAIN, f"{X}/again", "planning"), "stages/qa-ing/transitions/UNSURE", "qa-ing")
     assert [p for p in problems(document) if p.severity == "error"] == []

@@ -48,7 +48,7 @@ def record(root: Path, out: BinaryIO) -> str:
     files = declared.behind(root, KIND, [benchmark.run], benchmark.files)
     measured = {_MEDIAN: statistics.median(values), **{f"run{n}": value for n, value in enumerate(values, 1)}}
     declared.seal(root, KIND, Seal(files=files, measured=measured))
-    return f"the baseline is {_spread(values)}; {len(files)} files it rests on are recorded."
+    return f"the baseline is {_spread(values)}; the seal covers {declared.counted(len(files), 'file')}."
 
 
 def compare(root: Path, out: BinaryIO) -> str:

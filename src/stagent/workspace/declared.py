@@ -172,6 +172,11 @@ def listed(names: Sequence[str]) -> str:
     return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
+def counted(number: int, what: str) -> str:
+    """Return a number with its word, which takes an s for any number but one."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
 def environment() -> dict[str, str]:
     """Return the environment of declared commands: ours, without colour and without files left behind."""
     return {**os.environ, **_SET}

@@ -42,7 +42,7 @@ def reproduced(root: Path, out: BinaryIO) -> str:
             silent.append(f"{finding.id} ({why})")
     if silent:
         raise Unmet(f"not reproduced: {declared.listed(silent)}. Show them or take them out.")
-    return f"all {len(found)} findings show themselves."
+    return f"every finding shows itself ({len(found)})."
 
 
 def gone(root: Path, out: BinaryIO) -> str:
@@ -55,7 +55,7 @@ def gone(root: Path, out: BinaryIO) -> str:
             left.append(f"{finding.id} (`{finding.run}` {ran.how})")
     if left:
         raise Unmet(f"still there: {declared.listed(left)}.")
-    return f"all {len(found)} findings are gone."
+    return f"every finding is gone ({len(found)})."
 
 
 def _not_shown(finding: Finding, ran: Ran) -> str:

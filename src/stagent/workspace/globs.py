@@ -1,10 +1,11 @@
-"""Matches paths with globs as git does: `*` stays inside a folder, `**` crosses them, a folder means all below it."""
+"""Matches paths with globs as git does: `*` stays inside a folder, `**` crosses them, a folder's name holds it all."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
 
+_WILD = frozenset("*?[")
 _PROBES = ("q0", "q0/q1/q2.q3")
 
 
@@ -15,7 +16,9 @@ def compiled(glob: str) -> re.Pattern[str]:
     while at < len(text):
         piece, at = _piece(text, at)
         out += piece
-    return re.compile(rf"(?s:{out})(?:/.*)?\Z", re.DOTALL)
+    # As in git, only a name without wildcards means a folder with all below it.
+    below = "" if set(text) & _WILD else "(?:/.*)?"
+    return re.compile(rf"(?:{out}){below}\Z", re.DOTALL)
 
 
 def _piece(text: str, at: int) -> tuple[str, int]:

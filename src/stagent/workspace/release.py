@@ -74,8 +74,8 @@ def cut(root: Path, out: BinaryIO) -> str:
         is_one = _VERSION.fullmatch(inner) is not None and _tag(release, inner) == other
         if is_one and _order(inner) >= _order(version):
             raise Unmet(f"the version {version} is not above {other}, which is tagged. Raise it.")
-    lines = _described(root, release.changelog, version)
-    return f"version {version} is above every tag, and {release.changelog} says {lines} lines about it."
+    lines = declared.counted(_described(root, release.changelog, version), "line")
+    return f"version {version} is above every tag, and {release.changelog} describes it ({lines})."
 
 
 def ship(root: Path, out: BinaryIO, name: str) -> str:
@@ -98,7 +98,7 @@ def ship(root: Path, out: BinaryIO, name: str) -> str:
             raise Unmet(f"probe {probes} of {name}, `{target.probe}`, {probe.how}.")
         left = until - time.monotonic()
         if left <= 0:
-            return f"deployed to {name}; {probes} probes in {target.soak:g} s were well."
+            return f"deployed to {name}; {declared.counted(probes, 'probe')} in {target.soak:g} s, each of them well."
         time.sleep(min(target.every, left))
 
 

@@ -47,7 +47,7 @@ class Ruleset:
         reason = self._run(root, out, rules, must_hold=self.hold_from_the_start)
         files = declared.behind(root, self.kind, [rule.run for rule in rules.rules], rules.files)
         declared.seal(root, self.kind, Seal(files=files))
-        return f"{reason} {len(files)} files they rest on are recorded."
+        return f"{reason} The seal covers {declared.counted(len(files), 'file')}."
 
     def hold(self, root: Path, out: BinaryIO) -> str:
         """Judge whether every rule with a command is met, measured with what was sealed. Raises Unmet otherwise."""

@@ -28,7 +28,7 @@ def declaration(root: Path, out: BinaryIO) -> str:
     scope = _read(root)
     known = files_of(root)
     inside = matching(scope.may_change, known)
-    return f"{len(scope.may_change)} globs hold {len(inside)} of the {len(known)} files there are now."
+    return f"it holds {len(inside)} of the {len(known)} files there are now."
 
 
 def lock(root: Path, out: BinaryIO) -> str:
@@ -37,7 +37,7 @@ def lock(root: Path, out: BinaryIO) -> str:
     rules = private_rules(root)
     outside = _outside(root, scope, rules)
     declared.seal(root, KIND, Seal(files=outside, notes={_RULES: rules}))
-    return f"{len(outside)} files outside the scope are recorded."
+    return f"everything outside the scope is recorded ({declared.counted(len(outside), 'file')})."
 
 
 def kept(root: Path, out: BinaryIO) -> str:
@@ -57,7 +57,7 @@ def kept(root: Path, out: BinaryIO) -> str:
             f"outside the declared scope ({', '.join(scope.may_change)}) these are not as they were: "
             f"{declared.listed(changes)}. Undo that, or have a person widen the scope."
         )
-    return f"all {len(now)} files outside the scope are as they were."
+    return f"everything outside the scope is as it was ({declared.counted(len(now), 'file')})."
 
 
 def _read(root: Path) -> Scope:

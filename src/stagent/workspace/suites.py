@@ -69,7 +69,7 @@ def none(root: Path, out: BinaryIO, kind: str) -> str:
 def journeys_declared(root: Path, out: BinaryIO) -> str:
     """Judge whether journeys are declared. Raises Unmet otherwise; their tests need not be there yet."""
     suite = _journeys(root)
-    return f"{len(suite.journeys)} journeys are declared, run by `{suite.run}`."
+    return f"{declared.counted(len(suite.journeys), 'journey')}, run by `{suite.run}`."
 
 
 def journeys_pass(root: Path, out: BinaryIO) -> str:
@@ -82,14 +82,14 @@ def journeys_pass(root: Path, out: BinaryIO) -> str:
     if not report.ok:
         raise Unmet(report.reason)
     if (report.ran or 0) < len(suite.journeys):
-        raise Unmet(f"{report.reason} {len(suite.journeys)} journeys are declared: some did not run.")
+        raise Unmet(f"{report.reason} That is fewer than the journeys declared ({len(suite.journeys)}).")
     return report.reason
 
 
 def visual_declared(root: Path, out: BinaryIO) -> str:
     """Judge whether a comparison is declared and has reference pictures. Raises Unmet otherwise."""
     suite = _visual(root)
-    return f"{len(_images(root, suite))} reference pictures, compared by `{suite.run}`."
+    return f"{declared.counted(len(_images(root, suite)), 'reference picture')}, compared by `{suite.run}`."
 
 
 def visual_seal(root: Path, out: BinaryIO) -> str:
@@ -97,7 +97,7 @@ def visual_seal(root: Path, out: BinaryIO) -> str:
     suite = _visual(root)
     files = declared.behind(root, VISUAL, [suite.run], suite.files) | _images(root, suite)
     declared.seal(root, VISUAL, Seal(files=files))
-    return f"{len(files)} files are recorded."
+    return f"the seal covers {declared.counted(len(files), 'file')}."
 
 
 def visual_same(root: Path, out: BinaryIO) -> str:

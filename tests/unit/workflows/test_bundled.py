@@ -72,6 +72,7 @@ def test_a_folder_holds_nothing_else(folder: Path) -> None:
     assert {path.name for path in folder.iterdir()} == expected
 
 
+@pytest.mark.rule("S1.2")
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda path: path.name)
 def test_a_readme_begins_with_its_description_and_names_every_stage_and_result(folder: Path) -> None:
     text = (folder / "readme.md").read_text(encoding="utf-8")
@@ -85,6 +86,7 @@ def test_a_readme_begins_with_its_description_and_names_every_stage_and_result(f
             assert f"`{result}`" in text
 
 
+@pytest.mark.rule("S1.39")
 @pytest.mark.parametrize(("folder", "name"), instructions())
 def test_an_instruction_file_names_exactly_the_results_of_its_stage(folder: Path, name: str) -> None:
     stage = stages(folder)[name]
@@ -95,6 +97,7 @@ def test_an_instruction_file_names_exactly_the_results_of_its_stage(folder: Path
     )
 
 
+@pytest.mark.rule("S1.39", "S1.40")
 @pytest.mark.parametrize(("folder", "name"), instructions())
 def test_an_instruction_file_keeps_to_the_contract(folder: Path, name: str) -> None:
     text = (folder / f"{name}.md").read_text(encoding="utf-8")
@@ -107,6 +110,7 @@ def test_an_instruction_file_keeps_to_the_contract(folder: Path, name: str) -> N
     assert re.findall(RUN_FOLDER, text) == []
 
 
+@pytest.mark.rule("S1.41")
 @pytest.mark.parametrize(("folder", "name"), instructions())
 def test_a_stage_with_a_person_begins_with_a_stub_and_can_do_without_one(folder: Path, name: str) -> None:
     stage = stages(folder)[name]
@@ -252,6 +256,7 @@ def test_qa_may_write_journey_tests_and_deploying_settings_only(tmp_path: Path) 
     assert matching(tmp_path / "deploy", default["deploy"]["writes"], settings + others) == set(settings)
 
 
+@pytest.mark.rule("S1.16")
 @pytest.mark.parametrize(
     ("state", "expected"),
     [("none", "EMPTY"), ("empty", "EMPTY"), ("commit", r"[0-9a-f]{40,64}")],

@@ -48,6 +48,7 @@ def test_a_missing_folder_is_not_taken_for_a_missing_git(tmp_path: Path) -> None
     assert caught.value.code == "workspace.missing"
 
 
+@pytest.mark.rule("W25")
 def test_a_command_that_hangs_is_stopped(tmp_path: Path) -> None:
     (tmp_path / "git").write_text("#!/bin/sh\nexec sleep 60\n")
     (tmp_path / "git").chmod(0o755)

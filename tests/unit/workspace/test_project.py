@@ -56,6 +56,7 @@ def test_it_is_a_workspace(repo: Path, folder: Path) -> None:
 
 
 class TestIdentity:
+    @pytest.mark.rule("S2.25")
     def test_fingerprint_and_head(self, repo: Path, folder: Path, git: RunGit) -> None:
         first = git(repo, "rev-parse", "HEAD")
         project = Project(repo, folder)
@@ -68,6 +69,7 @@ class TestIdentity:
         git(repo, "checkout", "-q", "--detach", first)
         assert (project.fingerprint(), project.head()) == (first, first)
 
+    @pytest.mark.rule("S2.25")
     def test_nothing_without_git_or_commits(self, plain: Path, folder: Path, git: RunGit) -> None:
         for _ in range(2):
             project = Project(plain, folder)
@@ -75,6 +77,7 @@ class TestIdentity:
             assert project.dirty() == ([] if _ == 0 else ["?? file"])
             git(plain, "init", "-q")
 
+    @pytest.mark.rule("S7.7")
     def test_relation(self, repo: Path, folder: Path, git: RunGit) -> None:
         project = Project(repo, folder)
         first = git(repo, "rev-parse", "HEAD")
@@ -96,6 +99,7 @@ class TestIdentity:
         git(repo, "replace", "--graft", "HEAD")
         assert project.fingerprint() == first
 
+    @pytest.mark.rule("S7.8")
     def test_dirty(self, repo: Path, folder: Path, git: RunGit, quiet_home: Path) -> None:
         (quiet_home / ".gitconfig").write_text(
             "[color]\n\tui = always\n[status]\n\tshort = true\n\tbranch = true\n\tshowUntrackedFiles = no\n"
@@ -117,6 +121,7 @@ class TestIdentity:
 
 
 class TestSnapshots:
+    @pytest.mark.rule("S2.28")
     def test_equal_to_what_git_would_commit(self, repo: Path, folder: Path, git: RunGit) -> None:
         assert Project(repo, folder).snapshot() == git(repo, "rev-parse", "HEAD^{tree}")
 
@@ -138,6 +143,7 @@ class TestSnapshots:
             "A .gitignore",
         ]
 
+    @pytest.mark.rule("S2.28")
     def test_ignored_files_count_when_the_repository_tracks_them(self, repo: Path, folder: Path, git: RunGit) -> None:
         (repo / ".gitignore").write_text("*.lock\nbuild/\n")
         for name in ("x.lock", "y.lock", "build/kept", "build/made"):
@@ -186,6 +192,7 @@ class TestSnapshots:
         with pytest.raises(WorkspaceError):
             project.snapshot(["../**"])
 
+    @pytest.mark.rule("S2.28")
     def test_a_subfolder_is_a_project_of_its_own(self, repo: Path, folder: Path, git: RunGit) -> None:
         (repo / ".gitignore").write_text("*.log\n")
         (repo / "src/a.log").write_text("x")
@@ -215,6 +222,7 @@ class TestSnapshots:
             Project(repo / "build", folder).snapshot()
         assert caught.value.code == "workspace.ignored"
 
+    @pytest.mark.rule("S2.30")
     def test_without_git(self, plain: Path, folder: Path, account: Callable[..., dict], digest: RunGit) -> None:
         project = Project(plain, folder, refresh_ignores=True)
         before = project.snapshot()
@@ -242,6 +250,7 @@ class TestSnapshots:
         assert caught.value.code == "workspace.too_many_files"
         assert project.read(project.snapshot(["sub/**"]), "sub/more") == b""
 
+    @pytest.mark.rule("W42")
     def test_sha256(
         self, tmp_path: Path, folder: Path, git: RunGit, account: Callable[..., dict], digest: RunGit
     ) -> None:
@@ -309,6 +318,7 @@ class TestSnapshots:
         (tmp_path / "linked/.stagent/x").write_text("x")
         assert git(tmp_path / "linked", "status", "--short") == ""
 
+    @pytest.mark.rule("W41")
     def test_data_home_on_another_file_system(self, repo: Path, git: RunGit) -> None:
         other = "/dev/shm" if os.path.isdir("/dev/shm") else None
         with tempfile.TemporaryDirectory(dir=other) as home:
@@ -384,6 +394,7 @@ class TestDifferences:
         assert b"\x1b" not in expected
         assert b"--- /dev/null\n+++ b/src/c.py\n@@ -0,0 +1 @@\n+src/c.py\n" in expected
 
+    @pytest.mark.rule("S2.31")
     def test_the_diff_applies(self, pair: tuple[Project, str, str], tmp_path: Path) -> None:
         project, before, after = pair
         copy = tmp_path / "copy"
@@ -434,6 +445,7 @@ class TestTheRepositoryIsLeftAlone:
             for path in (folder, *folder.rglob("*"))
         }
 
+    @pytest.mark.rule("S2.29", "W24")
     def test_nothing_is_written(self, repo: Path, folder: Path, git: RunGit) -> None:
         git(repo, "config", "core.untrackedCache", "true")
         git(repo, "config", "gc.auto", "1")

@@ -127,6 +127,7 @@ def test_a_whole_run_passes_every_fail_point_but_those_tested_elsewhere(passed: 
     assert NAMES - passed[0].keys() == REST | ASKED
 
 
+@pytest.mark.rule("W38")
 def test_no_kill_loses_or_halves_or_repeats_anything(passed: tuple[Passed, Passed], tmp_path: Path) -> None:
     seed = int.from_bytes(os.urandom(4), "big") if is_full() else 7
     print(f"seed {seed}")

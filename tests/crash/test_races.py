@@ -90,6 +90,7 @@ class Field:
         return check_log(self.scene, {})
 
 
+@pytest.mark.rule("W38")
 def test_each_epoch_has_one_winner(tmp_path: Path) -> None:
     field = Field(tmp_path / "scene")
     told: Counter[str] = Counter()
@@ -123,6 +124,7 @@ def test_a_check_runs_once_however_many_wait_for_it(tmp_path: Path) -> None:
     assert (kinds[ev.CheckStarted], kinds[ev.CheckEnded], kinds[ev.AttemptEnded]) == (2, 2, 0)
 
 
+@pytest.mark.rule("W38")
 def test_what_hooks_saw_is_folded_once_and_in_order_while_others_write(tmp_path: Path) -> None:
     field = Field(tmp_path / "scene", mode="notes")
     place = DataHome(field.scene / "home").spool(field.state.run)

@@ -30,8 +30,8 @@ ALLOWED = {
     "runner/example.py:_git": "the repository in that folder",
     "runner/supervisor.py:Supervisor.stop": "one byte into our own pipe, in a signal handler",
     "runner/supervisor.py:_Watched._give_input": "what the attempt's process reads from a pipe",
-    "workspace/testcommand.py:_execute": "runs in the child that a check is; the check itself has its fail points",
-    "workspace/testdetect.py:has_pytest": "asks an interpreter what it can import",
+    "checks/testcommand.py:_execute": "runs in the child that a check is; the check itself has its fail points",
+    "checks/testdetect.py:has_pytest": "asks an interpreter what it can import",
 }
 
 WRITING_METHODS = {"write_bytes": WRITE, "write_text": WRITE, "touch": WRITE, "symlink_to": LASTING}

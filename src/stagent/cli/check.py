@@ -10,11 +10,11 @@ from typing import BinaryIO
 
 import click
 
+from stagent.checks import appstart, benchmark, findings, release, scope, suites, testcommand
+from stagent.checks.declared import Unmet
+from stagent.checks.release import NothingDeclared
+from stagent.checks.ruleset import COMPLIANCE, INVARIANTS, Ruleset
 from stagent.cli import output
-from stagent.workspace import appstart, benchmark, findings, release, scope, suites, testcommand
-from stagent.workspace.declared import Unmet
-from stagent.workspace.release import NothingDeclared
-from stagent.workspace.ruleset import COMPLIANCE, INVARIANTS, Ruleset
 
 SKIPPED = 3
 """The exit status of a check that found nothing declared and did nothing."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from stagent.workspace.listing import files_of, is_ignored, private_rules
+from stagent.checks.listing import files_of, is_ignored, private_rules
 
 
 @pytest.fixture

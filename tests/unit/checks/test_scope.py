@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from stagent.workspace import scope
-from stagent.workspace.declared import Unmet
+from stagent.checks import scope
+from stagent.checks.declared import Unmet
 
 OUT = io.BytesIO()
 

@@ -18,8 +18,8 @@ from typing import BinaryIO, ClassVar
 
 import msgspec
 
-from stagent.workspace.testcount import GoReader, Reader, SummaryReader, Tally
-from stagent.workspace.testdetect import DECLARED, LOOKED_FOR, TestCommand, find, has_pytest
+from stagent.checks.testcount import GoReader, Reader, SummaryReader, Tally
+from stagent.checks.testdetect import DECLARED, LOOKED_FOR, TestCommand, find, has_pytest
 
 __all__ = ["TestCommand", "TestReport", "find", "run"]
 

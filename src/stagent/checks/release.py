@@ -9,8 +9,8 @@ from typing import BinaryIO
 
 import msgspec
 
-from stagent.workspace import declared
-from stagent.workspace.declared import Unmet
+from stagent.checks import declared
+from stagent.checks.declared import Unmet
 from stagent.workspace.git import Git
 
 KIND = "release"

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from stagent.workspace import appstart
-from stagent.workspace.declared import Unmet
+from stagent.checks import appstart
+from stagent.checks.declared import Unmet
 
 APP = {"start": "echo $$ > pid; exec sleep 60", "probe": "kill -0 $(cat pid)", "within": 10}
 

@@ -20,8 +20,8 @@ from typing import BinaryIO, TypeVar
 
 import msgspec
 
-from stagent.workspace.globs import matching
-from stagent.workspace.listing import files_of, is_ignored
+from stagent.checks.globs import matching
+from stagent.checks.listing import files_of, is_ignored
 
 FOLDER = ".agents"
 COMMAND_TIMEOUT = 600.0

@@ -9,8 +9,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from stagent.workspace import declared
-from stagent.workspace.declared import Seal, Unmet
+from stagent.checks import declared
+from stagent.checks.declared import Seal, Unmet
 
 
 class Form(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

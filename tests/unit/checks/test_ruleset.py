@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from stagent.workspace.declared import Unmet
-from stagent.workspace.ruleset import COMPLIANCE, INVARIANTS
+from stagent.checks.declared import Unmet
+from stagent.checks.ruleset import COMPLIANCE, INVARIANTS
 
 OUT = io.BytesIO()
 HELD = {"name": "held", "says": "It is there.", "run": "test -f there"}

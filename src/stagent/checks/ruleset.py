@@ -7,8 +7,8 @@ from typing import BinaryIO
 
 import msgspec
 
-from stagent.workspace import declared
-from stagent.workspace.declared import Seal, Unmet
+from stagent.checks import declared
+from stagent.checks.declared import Seal, Unmet
 
 
 class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

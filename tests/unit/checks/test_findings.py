@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from stagent.workspace import findings
-from stagent.workspace.declared import Unmet
+from stagent.checks import findings
+from stagent.checks.declared import Unmet
 
 OUT = io.BytesIO()
 ONE = {

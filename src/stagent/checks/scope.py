@@ -7,10 +7,10 @@ from typing import BinaryIO
 
 import msgspec
 
-from stagent.workspace import declared
-from stagent.workspace.declared import Seal, Unmet
-from stagent.workspace.globs import is_everything, matching
-from stagent.workspace.listing import files_of, private_rules
+from stagent.checks import declared
+from stagent.checks.declared import Seal, Unmet
+from stagent.checks.globs import is_everything, matching
+from stagent.checks.listing import files_of, private_rules
 
 KIND = "scope"
 _RULES = "ignore"

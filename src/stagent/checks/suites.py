@@ -8,11 +8,11 @@ from typing import BinaryIO
 
 import msgspec
 
-from stagent.workspace import declared, testcommand
-from stagent.workspace.declared import Seal, Unmet
-from stagent.workspace.globs import matching
-from stagent.workspace.listing import files_of
-from stagent.workspace.testdetect import DECLARED
+from stagent.checks import declared, testcommand
+from stagent.checks.declared import Seal, Unmet
+from stagent.checks.globs import matching
+from stagent.checks.listing import files_of
+from stagent.checks.testdetect import DECLARED
 
 JOURNEYS, VISUAL = "journeys", "visual"
 # What speaks for a suite although none is declared: files, and scripts of package.json by the words in their names.

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import fixtures_projects as projects
-from stagent.workspace import testcommand, testdetect
+from stagent.checks import testcommand, testdetect
 
 KINDS = sorted(projects.KINDS)
 
@@ -331,7 +331,7 @@ def test_the_environment_is_plain_and_reads_nothing(tmp_path: Path) -> None:
 
 def test_a_command_that_checks_itself_is_refused(tmp_path: Path) -> None:
     root = projects.pytest(tmp_path)
-    code = "import sys; from pathlib import Path; from stagent.workspace import testcommand as t; "
+    code = "import sys; from pathlib import Path; from stagent.checks import testcommand as t; "
     code += "r = t.run(Path('.'), sys.stdout.buffer); print(r.reason); sys.exit(not r.ok)"
     report, shown = check(root, STAGENT_TEST_COMMAND=f'{sys.executable} -c "{code}"')
     assert not report.ok

@@ -7,8 +7,8 @@ from typing import BinaryIO, Literal
 
 import msgspec
 
-from stagent.workspace import declared
-from stagent.workspace.declared import Ran, Unmet
+from stagent.checks import declared
+from stagent.checks.declared import Ran, Unmet
 
 KIND = "findings"
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stagent.workspace.testcount import GoReader, SummaryReader, Tally
+from stagent.checks.testcount import GoReader, SummaryReader, Tally
 
 SAMPLES: dict[str, tuple[str, tuple[int | None, int | None, int]]] = {
     "pytest": ("===== 1 failed, 3 passed, 2 skipped, 1 xfailed, 4 warnings in 0.12s =====\n", (5, 1, 2)),

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from stagent.workspace.globs import compiled, is_everything, matching
+from stagent.checks.globs import compiled, is_everything, matching
 
 NAMES = [
     "a.py", "b.txt", "src/a.py", "src/deep/a.py", "src/deep/b.txt", "docs/x.md", "docs/y/z.md", "tests/test_a.py",

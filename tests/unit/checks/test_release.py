@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from stagent.workspace import release
-from stagent.workspace.declared import Unmet
-from stagent.workspace.release import NothingDeclared
+from stagent.checks import release
+from stagent.checks.declared import Unmet
+from stagent.checks.release import NothingDeclared
 
 OUT = io.BytesIO()
 LOG = "# Changes\n\n## [1.2.0] - today\n\n### Added\n\n- A thing.\n\n## 1.1.0\n\n- Old.\n"

@@ -10,8 +10,8 @@ from typing import BinaryIO, Literal
 
 import msgspec
 
-from stagent.workspace import declared
-from stagent.workspace.declared import Seal, Unmet
+from stagent.checks import declared
+from stagent.checks.declared import Seal, Unmet
 
 KIND = "benchmark"
 _MEDIAN = "median"

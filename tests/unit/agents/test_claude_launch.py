@@ -85,7 +85,7 @@ def test_everything_that_can_be_asked_for(place: Path) -> None:
     assert after(argv, "--resume") == "s-1"
     assert "--session-id" not in argv
     assert "--include-partial-messages" in argv
-    flags = {"--permission-mode": "acceptEdits", "--max-turns": "7", "--max-budget-usd": "2.50"}
+    flags = {"--permission-mode": "acceptEdits", "--max-turns": "7", "--max-budget-usd": "2.5"}
     flags |= {"--model": "opus", "--append-system-prompt": "You are Ada.", "--json-schema": "{}"}
     assert {flag: after(argv, flag) for flag in flags} == flags
 

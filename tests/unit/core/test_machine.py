@@ -10,7 +10,7 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -36,6 +36,8 @@ from stagent.core.verify.folder import validate
 from stagent.testing import strategies
 from unit.core.world import ENGINE, PERSON, RUNNER, SESSION, World, text
 
+_ROUNDS = 6
+"""How many batches are drawn at most until everything wanted was seen; what is rare differs from batch to batch."""
 SEEN: Counter[str] = Counter()
 WANTED = (
     "loop",
@@ -470,10 +472,13 @@ class Runs(RuleBasedStateMachine):
 @pytest.mark.rule("S2.14", "W2")
 def test_what_the_engine_promises_holds_in_random_runs() -> None:
     SEEN.clear()
-    run_state_machine_as_test(
-        Runs, settings=settings(max_examples=6 * count("hypothesis_examples"), stateful_step_count=40)
-    )
-    missing = [name for name in WANTED if not SEEN[name]]
+    wanted, missing = settings(max_examples=6 * count("hypothesis_examples"), stateful_step_count=40), list(WANTED)
+    for number in range(_ROUNDS):
+        machine = seed(number)(type("Seeded", (Runs,), {})) if number else Runs
+        run_state_machine_as_test(machine, settings=wanted)
+        missing = [name for name in WANTED if not SEEN[name]]
+        if not missing:
+            break
     assert missing == [], dict(SEEN)
 
 

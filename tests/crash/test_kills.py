@@ -39,7 +39,7 @@ REST = {
     if name.startswith(("archive.", "config.", "export.", "shadow.reset.", "spool."))
     or name in ("blob.before_remove", "blob.after_remove")
 }
-ASKED = {name for name in NAMES if name.startswith(("cancel.", "install."))}
+ASKED = {name for name in NAMES if name.startswith(("cancel.", "install.", "template."))}
 
 Passed = dict[str, int]
 

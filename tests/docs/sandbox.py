@@ -37,6 +37,8 @@ VARIES = (
     (re.compile(r"\b\d\d:\d\d:\d\d\b"), "TIME"),
     (re.compile(r"\b\d{8}-\d{6}\b"), "STAMP"),
     (re.compile(r"\b\d+(?:\.\d)? (?:s|min|h|d)\b"), "TIME"),
+    # What an agent printed holds paths, so its length differs from folder to folder.
+    (re.compile(r"\b([Ss]treams?:?) +[\d.,]+ (?:bytes|[KM]iB)"), r"\1 SIZE"),
     (re.compile(r"\b(runner|process|caller):? ?\d+\b"), r"\1 PID"),
     (re.compile(r"person:\S+"), "person:NAME"),
     # Columns are as wide as what stands in them.

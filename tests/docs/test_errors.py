@@ -14,10 +14,13 @@ from stagent import errors
 from stagent.core.events import AttemptEnded
 from stagent.core.state import Status
 from stagent.registry import TABLES
+from stagent.runner.attempt import FAILURES
 
 KINDS = {name for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, Exception)}
 REFUSALS = {"work", "wait", "stand", "call"}
 FINDINGS = {"error", "warn"}
+# Their `code` is a backend's word, which the runner makes a code of the log from.
+WORDS = {"AgentEvent", "Typed", "Verdict", "Outcome"}
 # Which argument of a reader of `core.shapes` is the key that a finding about it is named by.
 SHAPES = {"text": 2, "texts": 2, "boolean": 2, "seconds": 2, "count": 2}
 # Codes that are put together when they are needed: the expression as it stands in the source, and what it can give.
@@ -25,11 +28,22 @@ COMPOSED = {
     "f'run.{state.status}'": {f"run.{word}" for word in get_args(Status)} - {"run.running"},
     "f'{kind}.unknown'": {f"{kind}.unknown" for kind in TABLES},
     "f'attempt.{data.outcome}'": None,
-    "f'attempt.{status}'": None,
+    "_code(outcome, status)": {f"attempt.{word}" for word in FAILURES},
 }
 # Codes that are passed on from where they were made.
 PASSED_ON = {
-    *("key", "code", "error.code", "answer.code", "refusal.code", "command.code", "problem.code", "p.code"),
+    *(
+        "key",
+        "code",
+        "self.code",
+        "data.code",
+        "error.code",
+        "answer.code",
+        "refusal.code",
+        "command.code",
+        "problem.code",
+        "p.code",
+    ),
     *("f'workflow.{code}'", "state.refusal"),
 }
 
@@ -57,7 +71,7 @@ def expressions(tree: ast.Module, path: Path) -> Iterator[tuple[str, ast.expr]]:
         elif name in SHAPES and "shapes" in whole and len(node.args) > SHAPES[name]:
             yield "workflow.", node.args[SHAPES[name]]
         for word in node.keywords:
-            if word.arg == "code" and path.parts[0] != "testing":
+            if word.arg == "code" and path.parts[0] != "testing" and name not in WORDS:
                 yield "", word.value
 
 

@@ -6,6 +6,7 @@ import ast
 import re
 import subprocess
 import sys
+from collections.abc import Collection
 from pathlib import Path
 from typing import get_args
 
@@ -17,6 +18,7 @@ from stagent.agents import scripted_child
 from stagent.cli import output
 from stagent.cli.table import COMMANDS
 from stagent.core import events, keys, ports
+from stagent.core.verify import prompts
 
 REFERENCE = "docs/reference"
 # Read by scripts and tests of the checkout, not by the program.
@@ -63,9 +65,14 @@ def test_generated_parts_are_up_to_date() -> None:
         ("Check", keys.CHECK),
         ("Stop", keys.STOP),
         ("Retry", keys.RETRY),
+        ("Tools", keys.TOOLS),
+        ("Persona", keys.PERSONA),
+        ("Output", keys.OUTPUT),
+        ("Budget", keys.BUDGET),
+        ("Limit", keys.LIMIT),
     ],
 )
-def test_every_field_of_a_workflow_is_described(title: str, known: frozenset[str]) -> None:
+def test_every_field_of_a_workflow_is_described(title: str, known: Collection[str]) -> None:
     found = first_cells(section(page(f"{REFERENCE}/workflow.md"), title))
     assert sorted(found) == sorted(known)
 
@@ -85,11 +92,18 @@ def test_every_field_and_kind_of_a_stage_is_described() -> None:
         ("transition", keys.LATER_TRANSITION),
         ("input", keys.LATER_INPUT),
         ("gate", keys.LATER_GATE | keys.LATER_GATE_TYPES),
+        ("output", keys.LATER_OUTPUT | keys.LATER_FORMATS),
     ],
 )
 def test_every_field_that_is_not_carried_out_is_named(where: str, known: frozenset[str]) -> None:
     text = section(page(f"{REFERENCE}/workflow.md"), "Not carried out by this version")
     assert words_of(text, where) == set(known)
+
+
+def test_every_variable_of_a_prompt_is_described() -> None:
+    text = section(page(f"{REFERENCE}/workflow.md"), "Prompt")
+    found = [word for word in first_cells(text) if "{{" not in word]
+    assert sorted(found) == sorted([*prompts.NAMES, *(f"stages.<name>.{aspect}" for aspect in prompts.ASPECTS)])
 
 
 def test_every_setting_has_a_heading() -> None:

@@ -252,6 +252,8 @@ def live(patient: Patient) -> Findings:
     if not folder.is_dir() or patient.home is None:
         return
     going = {state.session for _, state in patient.readable if state.session and not state.ended}
+    # What a headless attempt left is taken away by the next runner of its run.
+    going |= {f"attempt-{state.run}" for _, state in patient.readable if not state.ended}
     held = {state.lease.holder.pid for _, state in patient.readable if state.lease is not None}
     for place in sorted(folder.iterdir()):
         what = _leftover(patient, place, going, held)
@@ -266,7 +268,7 @@ def _leftover(patient: Patient, place: Path, going: set[str], held: set[int | No
         return "" if pid in held or processes.look(pid) is not None else "the session's process is gone"
     if place.suffix in COMPANIONS and place.with_suffix(".json").exists():
         return ""
-    if place.suffix == ".json" and (place.stem in going or _unreadable(patient, place)):
+    if place.suffix == ".json" and (going & {place.stem, place.stem.partition(".")[0]} or _unreadable(patient, place)):
         return ""
     known = place.suffix in (*COMPANIONS, ".json") and not name.startswith(".")
     return "hooks read it for a session that has no run any more" if known else ""

@@ -27,13 +27,15 @@ from stagent.engine.prompt import attempt_prompt
 from stagent.engine.service import RunService
 from stagent.engine.structured import artifact_from
 from stagent.failpoints import hit
+from stagent.runner.ledger import Ledger
 from stagent.runner.slots import take
-from stagent.runner.streams import seen
+from stagent.runner.streams import LineSplitter, seen
 from stagent.runner.supervisor import Supervisor
 
 _TURNED_AWAY = frozenset({"rate_limited", "overloaded"})
 _TURNS_AWAY = 8
 _LONGEST_PAUSE = 900.0
+_BLOCK = 256 * 1024
 FAILURES = frozenset(
     {
         *("unresumable", "rate_limited", "overloaded", "api_error", "max_turns", "max_budget", "schema"),
@@ -147,17 +149,32 @@ class AttemptMaker:
         # The process of a command's attempt is an engine that ran it, perhaps one that still serves other runs.
         by_mark = self.service.workflow(state).stages[state.stage].kind == "command"
         processes.kill_attempt(name, None if by_mark else state.attempt_pid, None if by_mark else state.attempt_started)
-        stream, size = seen(str(self._stream(state, state.attempt)))
+        left_behind = self._left_behind(self._stream(state, state.attempt))
         event = AttemptEnded(
             stage=state.stage,
             epoch=state.epoch,
             number=state.attempt,
             outcome="orphaned",
             code="attempt.orphaned",
-            stream=stream,
-            stream_bytes=size,
+            session=left_behind.session,
+            stream=left_behind.stream_digest,
+            stream_bytes=left_behind.stream_bytes,
+            tokens=left_behind.tokens,
+            cost_usd=left_behind.cost_usd,
         )
         self.service.submit(state.run, caller, cmd.EndAttempt(event=event))
+
+    def _left_behind(self, stream: Path) -> Outcome:
+        """Return what a stream nobody writes to any more says: the session that can go on, and what was used."""
+        ledger = Ledger(self.backend, lambda event: None)
+        lines = LineSplitter(ledger.take, ledger.take_long)
+        digest, size = seen(str(stream))
+        if digest is not None:
+            with open(stream, "rb") as file:
+                while block := file.read(_BLOCK):
+                    lines.feed(block)
+            lines.finish()
+        return ledger.outcome("stopped", None, digest, size)
 
     def spec(self, state: State, stage: Stage) -> AttemptSpec:
         """Return everything the backend needs for the next attempt."""
@@ -217,7 +234,8 @@ class AttemptMaker:
         elif status == "failed" and (_unresumed(outcome, spec) or outcome.retry_at is not None):
             status = "void"
         reason = mask(outcome.reason).encode("utf-8", "replace")
-        text = digest(reason) if status != "ok" and reason else None
+        # Who ended it from outside says nothing about the work: what was said before stands.
+        text = digest(reason) if status not in ("ok", "stopped") and reason else None
         current = self.service.state(spec.run)
         if status == "unstartable" and not current.attempt_open:
             self._record_start(current, spec, caller, None, "")

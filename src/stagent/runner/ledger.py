@@ -65,7 +65,7 @@ class Ledger:
         both = sorted([*self._decisive, *self._others], key=lambda item: item[0])
         return [event for _, event in both]
 
-    def outcome(self, cause: str, exit_code: int | None, digest: str, size: int) -> Outcome:
+    def outcome(self, cause: str, exit_code: int | None, digest: str | None, size: int) -> Outcome:
         """Return how the attempt ended; `cause` is why we ended it (`stopped`, `timeout`) or empty."""
         status, verdict = self._verdict(cause, exit_code)
         used = {**self._used, **self._total}

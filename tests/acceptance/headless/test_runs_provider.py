@@ -1,0 +1,99 @@
+"""The provider turns requests away: what is waited for, what counts as a failure, and what is said."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from acceptance.headless.site import Site, at, ends, well
+from acceptance.support import Headless, stage
+from stagent.testing.scripted_model import Rule, failure, of_main
+
+LIMITED = """
+import pathlib
+mark = pathlib.Path(os.environ["HOME"], "until")
+if not mark.exists():
+    until = int(time.time()) + 2
+    mark.write_text(str(until))
+    init()
+    say(type="rate_limit_event", rate_limit_info=dict(status="rejected", resetsAt=until, rateLimitType="five_hour"))
+    result(is_error=True, terminal_reason="api_error", api_error_status=429, result="You've hit your limit")
+    sys.exit(1)
+init()
+open(os.environ["STAGENT_ARTIFACT"], "w").write("---\\nepoch: 1\\nresult: done\\n---\\n")
+result(result=" ".join(sys.argv))
+"""
+
+
+def waits(run: Headless) -> list[float]:
+    """The seconds between the end of each attempt and the beginning of the next one."""
+    ended, began = at(run, "attempt.ended"), at(run, "attempt.started")
+    return [(after - before) / 1000 for before, after in zip(ended, began[1:], strict=False)]
+
+
+def one(site: Site, **more: object) -> str:
+    """A workflow of one stage that declares no `escalated`."""
+    return site.flow({"work": stage({"done": "complete"}, **more)}, terminal_stages=["complete", "cancelled"])
+
+
+@pytest.mark.parametrize(("status", "code"), [(529, "attempt.overloaded"), (429, "attempt.rate_limited")])
+def test_a_provider_without_room_is_waited_for_longer_each_time(site: Site, status: int, code: str) -> None:
+    site.plan(work=["done"])
+    site.model.say(Rule(of_main, failure(status), times=2))
+    run = well(site.run(one(site, retry={"attempts": 1})))
+    assert ends(run) == [("void", code)] * 2 + [("ok", "")]
+    first, second = waits(run)
+    assert first >= 1.0
+    assert second >= 2.0
+    assert run.state.refused == 0
+    assert "Waiting for the provider's rate limit" in run.done.err
+    texts = [run.text(event["text"]) for event in run.log("attempt.ended") if event["outcome"] == "void"]
+    assert all(str(status) in words for words in texts)
+
+
+def test_a_broken_provider_counts_and_ends_the_run(site: Site) -> None:
+    site.plan(work=["done"])
+    site.model.say(Rule(of_main, failure(500)))
+    run = site.run(one(site, retry={"attempts": 2}))
+    assert run.status == 3
+    assert ends(run) == [("failed", "attempt.api_error")] * 2
+    assert (run.summary["ending"], run.summary["refusal"]) == ("blocked", "attempt.api_error")
+    [blocked] = run.log("blocked")
+    assert blocked["code"] == "attempt.api_error"
+    assert "500" in run.text(blocked["text"])
+    shown = site.cli("show", run.run)
+    assert "attempt.api_error" in shown.out + site.cli("status", run.run).out
+
+
+def test_a_run_that_a_broken_provider_blocked_goes_on_when_it_is_well(site: Site) -> None:
+    site.plan(work=["done"])
+    site.model.say(Rule(of_main, failure(500), times=1))
+    run = site.run(one(site, retry={"attempts": 1}))
+    assert (run.status, run.state.status) == (3, "blocked")
+    again = site.go_on(run.run)
+    assert (again.status, again.state.terminal) == (0, "complete")
+    assert [event["number"] for event in again.log("attempt.started")] == [1, 2]
+
+
+def test_a_rejected_limit_is_waited_for_until_it_ends(site: Site) -> None:
+    site.stand_in(LIMITED)
+    began = time.time()
+    run = well(site.run(one(site, retry={"attempts": 1})))
+    assert ends(run) == [("void", "attempt.rate_limited"), ("ok", "")]
+    until = int((site.root / "home" / "until").read_text())
+    assert at(run, "attempt.started")[1] >= until * 1000
+    assert until > began
+    # What the second attempt was called with: it goes on with the session of the first.
+    assert "--resume s-1" in "\n".join(site.stream(run.run, "1.2"))
+
+
+def test_a_provider_that_never_has_room_is_given_up_on(site: Site) -> None:
+    body = 'init(); result(is_error=True, terminal_reason="api_error", api_error_status=529); sys.exit(1)'
+    # A limit that is over already is not waited for.
+    limit = "say(type='rate_limit_event', rate_limit_info=dict(status='rejected', resetsAt=1))"
+    site.stand_in(body.replace("init();", f"init(); {limit};").replace("529", "429"))
+    run = site.run(one(site, retry={"attempts": 2}))
+    assert run.status == 3
+    assert ends(run) == [("void", "attempt.rate_limited")] * 8 + [("failed", "attempt.rate_limited")] * 2
+    assert run.summary["refusal"] == "attempt.rate_limited"

@@ -1,0 +1,190 @@
+"""The runner's loop: attempts until the work is accepted, people and policies at gates, and every way it ends."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from stagent.core import commands as cmd
+from stagent.core.events import Holder
+from stagent.core.ports import AgentEvent, Launch
+from stagent.core.refusals import Refusal
+from stagent.core.state import State
+from stagent.errors import RefusedError
+from stagent.runner.loop import Runner, holder
+from stagent.runner.policy import Policy
+from unit.runner.runner_world import OK, WRITES, RunnerWorld, failed, says
+
+GATED = {"work": {"transitions": {"done": "complete"}, "gate": {"type": "require_approval"}}}
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[RunnerWorld]:
+    made = RunnerWorld(tmp_path)
+    yield made
+    made.close()
+
+
+def policy(**gates: object) -> Policy:
+    return Policy(json.dumps({"gates": gates}).encode(), "test")
+
+
+def test_a_run_goes_to_its_end(world: RunnerWorld) -> None:
+    world.begin(
+        {
+            "first": {"transitions": {"done": "second"}},
+            "second": {"transitions": {"done": "complete"}},
+        }
+    )
+    world.play((WRITES, OK))
+    assert world.drive() == "ended"
+    assert world.now.success
+    assert [spec.epoch for spec in world.played.specs] == [1, 2]
+
+
+@pytest.mark.parametrize(("terminals", "ending"), [([], "blocked"), (["escalated"], "escalated")])
+def test_it_gives_up_after_the_declared_attempts(world: RunnerWorld, terminals: list[str], ending: str) -> None:
+    work = {"transitions": {"done": "complete"}, "retry": {"attempts": 2}}
+    world.begin({"work": work}, terminal_stages=["complete", *terminals])
+    world.play(("true", failed("api_error", "No answer.")))
+    assert world.drive() == ending
+    assert world.ends() == [("failed", "attempt.api_error")] * 2
+    assert world.now.refusal == "attempt.api_error"
+    assert world.service.text(world.now.feedback) == "No answer."
+
+
+def test_what_cannot_be_started_is_an_attempt_of_its_own_kind(world: RunnerWorld) -> None:
+    world.begin({"work": {"transitions": {"done": "complete"}, "retry": {"attempts": 1}}})
+    world.project.joinpath("src.py").unlink()
+    world.played.launch = lambda spec, env: _nothing(env)  # type: ignore[method-assign]
+    assert world.drive() == "blocked"
+    assert world.ends() == [("unstartable", "attempt.unstartable")]
+
+
+def _nothing(env: object) -> object:
+    return Launch(argv=["/nowhere/at/all"], env=env)  # type: ignore[arg-type]
+
+
+def test_between_attempts_it_waits_as_declared(world: RunnerWorld) -> None:
+    world.begin({"work": {"transitions": {"done": "complete"}, "retry": {"attempts": 3, "backoff": 0.3}}})
+    world.play(("true", failed()), (WRITES, OK))
+    assert world.drive() == "ended"
+    assert {what for what, _ in world.waits} == {"the next attempt"}
+    assert max(left for _, left in world.waits) <= 0.3
+
+
+def test_an_attempt_without_an_artifact_is_refused_and_made_again(world: RunnerWorld) -> None:
+    world.begin()
+    world.play(("true", OK), (WRITES, OK))
+    assert world.drive() == "ended"
+    assert world.ends() == [("ok", ""), ("refused", "artifact.missing"), ("ok", "")]
+
+
+def test_a_limit_is_waited_for_and_the_wait_can_be_ended(world: RunnerWorld) -> None:
+    world.begin()
+    away = failed("rate_limited", retry_at=world.service.clock() + 60_000)
+    world.play(("true", away))
+    runner: Runner
+
+    def wait(what: str, seconds: float) -> None:
+        world.note(what, seconds)
+        runner.stop("SIGTERM")
+
+    runner = world.runner(on_wait=wait)
+    assert runner.drive(world.state) == "interrupted"
+    assert [what for what, _ in world.waits] == ["the provider's rate limit"]
+    assert world.now.status == "interrupted"
+    assert world.ends() == [("void", "attempt.rate_limited")]
+
+
+def test_a_stop_in_the_middle_interrupts_the_run(world: RunnerWorld) -> None:
+    world.begin()
+    world.play((f"{says('text', text='x')}; sleep 60", OK))
+    runner: Runner
+
+    def heard(event: AgentEvent) -> None:
+        runner.stop("SIGINT")
+
+    runner = world.runner(on_agent=heard)
+    assert runner.drive(world.state) == "interrupted"
+    [interrupted] = world.log("interrupted")
+    assert world.service.text(interrupted["reason"]) == "SIGINT"
+
+
+def test_a_pause_of_the_budget_blocks_and_a_halt_gives_up(world: RunnerWorld) -> None:
+    world.begin(budget={"cost_usd": {"pause": 1, "halt": 2}}, terminal_stages=["complete", "escalated"])
+    world.play((says("result", cost_usd=1.5), failed()))
+    assert world.drive() == "blocked"
+    assert world.now.refusal == "budget.paused"
+    caller = cmd.Caller(actor="runner:1", kind="runner", fence=world.now.fence)
+    answer = world.service.submit(world.run, caller, cmd.Resume(holder=holder(), head=None))
+    assert isinstance(answer, State)
+    world.state = answer
+    assert world.drive() == "escalated"
+    assert [event["action"] for event in world.log("budget.reached")] == ["pause", "halt"]
+    assert len(world.played.specs) == 2
+
+
+def test_a_gate_waits_when_nobody_decides(world: RunnerWorld) -> None:
+    world.begin(GATED)
+    world.play((WRITES, OK))
+    asked: list[str] = []
+
+    def ask(state: State, refusal: Refusal) -> bool:
+        asked.append(refusal.code)
+        return False
+
+    assert world.drive(ask=ask) == "waiting"
+    assert asked == ["gate.waiting"]
+
+
+def test_a_policy_decides_before_anybody_is_asked(world: RunnerWorld) -> None:
+    world.begin(GATED)
+    world.play((WRITES, OK))
+    declared = policy(work={"decision": "approve", "reason": "declared"})
+    assert world.drive(declared, ask=lambda state, refusal: pytest.fail("a person was asked")) == "ended"
+    [decided] = world.log("gate.decided")
+    assert decided["channel"] == "policy"
+    assert world.service.text(decided["text"]) == "declared"
+
+
+def test_a_declared_redo_is_carried_out_once_an_epoch(world: RunnerWorld) -> None:
+    world.begin(GATED)
+    world.play((WRITES, OK))
+    assert world.drive(policy(work={"decision": "redo", "reason": "Once more."})) == "waiting"
+    assert len(world.log("gate.decided")) == 1
+    assert len(world.played.specs) == 2
+    assert "Once more." in world.played.specs[1].prompt
+
+
+def test_a_declared_reject_waits_for_a_person(world: RunnerWorld) -> None:
+    world.begin(GATED)
+    world.play((WRITES, OK))
+    assert world.drive(policy(work={"decision": "reject", "reason": "No."})) == "waiting"
+    assert [event["decision"] for event in world.log("gate.decided")] == ["reject"]
+
+
+def test_a_policy_answers_a_human_stage(world: RunnerWorld) -> None:
+    world.begin({"ask": {"kind": "human", "transitions": {"yes": "complete", "no": "ask"}}})
+    assert world.drive(policy(ask={"decision": "answer", "choice": "yes", "reason": "declared"})) == "ended"
+    assert world.played.specs == []
+
+
+def test_a_run_that_another_took_over_is_left_alone(world: RunnerWorld) -> None:
+    world.begin()
+    person = cmd.Caller(actor="person:x", kind="person")
+    other = world.state.lease
+    assert other is not None
+
+    def heard(event: AgentEvent) -> None:
+        if world.now.fence == 1:
+            world.service.submit(world.run, person, cmd.Resume(holder=Holder(kind="caller"), head=None, take_over=True))
+
+    world.play((f"{says('text', text='x')}; sleep 0.2; {WRITES}", OK))
+    with pytest.raises(RefusedError) as caught:
+        world.drive(on_agent=heard)
+    assert caught.value.code == "lease.held"
+    assert world.now.stage == "work"

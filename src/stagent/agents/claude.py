@@ -29,17 +29,27 @@ class ClaudeBackend:
         self._asked = Asked()
         self._talk = Talk()
 
+    def ready(self, options: Mapping[str, str], env: Mapping[str, str], workdir: str) -> None:
+        """Check options, program and version. Raises what `launch` raises for them."""
+        self._program(options, env, workdir)
+
+    def _program(
+        self, options: Mapping[str, str], env: Mapping[str, str], workdir: str
+    ) -> tuple[str, DataHome, dict[str, str]]:
+        claude_command.check(options, env, claude_command.effective_user())
+        home = DataHome(Path(env[HOME_VARIABLE]).absolute()) if env.get(HOME_VARIABLE) else DataHome.locate()
+        program = claude_program.find(options.get("program", ""), env, workdir)
+        given = claude_command.environment(env, str(home.root))
+        claude_program.check(program, given)
+        return program, home, given
+
     def launch(self, spec: AttemptSpec, env: Mapping[str, str]) -> Launch:
         """Return the process for an attempt: a new session, or `spec.resume` continued with the prompt.
 
         Raises UsageError for a wrong option, RefusedError for what is refused as root, StagentError when there is no
         program we can drive, StoreError when the data home cannot take the plugin.
         """
-        claude_command.check(spec.options, env, claude_command.effective_user())
-        home = DataHome(Path(env[HOME_VARIABLE]).absolute()) if env.get(HOME_VARIABLE) else DataHome.locate()
-        program = claude_program.find(spec.options.get("program", ""), env, spec.workdir)
-        given = claude_command.environment(env, str(home.root))
-        claude_program.check(program, given)
+        program, home, given = self._program(spec.options, env, spec.workdir)
         home.ensure()
         argv = [program, *claude_command.arguments(spec, str(claude_plugin.ensure(home)))]
         launch = uuid.uuid4().hex

@@ -39,6 +39,10 @@ class ScriptedBackend:
 
     name = "scripted"
 
+    def ready(self, options: Mapping[str, str], env: Mapping[str, str], workdir: str) -> None:
+        """Check the script. Raises what `launch` raises for it."""
+        _script(options, workdir)
+
     def launch(self, spec: AttemptSpec, env: Mapping[str, str]) -> Launch:
         """Return the child that performs the script named by `spec.options["script"]`.
 
@@ -46,16 +50,7 @@ class ScriptedBackend:
         action can read it. `env` must hold the attempt's STAGENT_* variables; the supervisor sets them in any case.
         Raises UsageError without the option, StagentError for a script with problems, all of them at once.
         """
-        given = spec.options.get("script", "")
-        if not given:
-            raise UsageError(
-                "agent.script_missing",
-                "the scripted agent has no script",
-                where="agent scripted",
-                remedy="Name a JSON file with the option `script`.",
-            )
-        path = Path(spec.workdir, given).absolute()
-        _check(path)
+        path = _script(spec.options, spec.workdir)
         child = str(Path(scripted_child.__file__).absolute())
         return Launch(
             argv=[sys.executable, "-I", child, str(path)],
@@ -107,6 +102,20 @@ def _signal_name(number: int) -> str:
         return signal.Signals(number).name
     except ValueError:
         return str(number)
+
+
+def _script(options: Mapping[str, str], workdir: str) -> Path:
+    given = options.get("script", "")
+    if not given:
+        raise UsageError(
+            "agent.script_missing",
+            "the scripted agent has no script",
+            where="agent scripted",
+            remedy="Name a JSON file with the option `script`.",
+        )
+    path = Path(workdir, given).absolute()
+    _check(path)
+    return path
 
 
 def _check(path: Path) -> None:

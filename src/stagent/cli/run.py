@@ -86,6 +86,7 @@ def run_command(
             service = home.of(resume)
             agent_of = backend.choose(home.data, agent or (None if script else _drove(service, resume)), script, given)
             _fits(policy, service.workflow(service.state(resume)))
+            _ready(service, agent_of)
             state = _resume(service, resume)
         else:
             if task is None and agent is None and not example:
@@ -96,6 +97,7 @@ def run_command(
             )
             policy = policy or chosen.policy
             service = chosen.service
+            _ready(service, agent_of)
             state = _begin(home, service, chosen.task, flow or chosen.flow, policy)
         return _drive(service, agent_of, state, policy, as_json)
     finally:
@@ -125,6 +127,12 @@ def _start(
         raise UsageError("run.no_task", "there is no task", where="run", remedy='Write it: stagent run "TASK".')
     service = home.at(project or Path.cwd(), exact=project is not None, register=True)
     return _Chosen(service, task, None, None), choose()
+
+
+def _ready(service: RunService, driving: Driving) -> None:
+    """Refuse an agent that could not be started before anything is written."""
+    agent, options = driving
+    agent.ready(options, dict(os.environ), str(service.root))
 
 
 def _fits(policy: Policy | None, workflow: Workflow) -> None:

@@ -146,5 +146,6 @@ def test_a_program_that_is_missing_is_an_error_before_the_first_attempt(site: Si
     assert done.status == 1
     assert done.lines[-1]["error"] == "agent.program_missing"
     assert "Install Claude Code" in done.lines[-1]["remedy"]
+    assert len(done.lines) == 1  # no run was begun
     wrong = site.cli("run", "x", *site.words(one(site), "--option", "permissions=everything"))
     assert (wrong.status, wrong.lines[-1]["error"]) == (64, "agent.option_value")

@@ -57,6 +57,9 @@ class Played:
         command, self._verdict = self._steps.pop(0) if len(self._steps) > 1 else self._steps[0]
         return Launch(argv=["/bin/sh", "-c", command], env=env, stdin=spec.prompt.encode())
 
+    def ready(self, options: Mapping[str, str], env: Mapping[str, str], workdir: str) -> None:
+        """Be ready."""
+
     def parse(self, line: bytes) -> list[AgentEvent]:
         """Take a line as the event it is."""
         try:

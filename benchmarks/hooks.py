@@ -24,6 +24,7 @@ from stagent.config import DataHome
 from stagent.core.events import Holder
 from stagent.core.verify.folder import validate
 from stagent.engine.flows import Flow
+from stagent.engine.install import HOOK_FILES
 from stagent.engine.setup import Request, start
 
 ROUNDS = 60
@@ -55,10 +56,10 @@ def world(folder: Path) -> tuple[list[str], Path]:
     state = start(service, request)
     artifact = service.folder(state).artifact("a")
     home.close()
-    compiled = folder / "hook.pyc"
-    source = Path(__file__).resolve().parent.parent / "src" / "stagent" / "hooks" / "hook.py"
-    py_compile.compile(str(source), str(compiled), doraise=True)
-    return [sys.executable, "-I", "-S", str(compiled), str(folder / "home")], artifact
+    sources = Path(__file__).resolve().parent.parent / "src" / "stagent" / "hooks"
+    for name in HOOK_FILES:
+        py_compile.compile(str(sources / f"{name}.py"), str(folder / f"{name}.pyc"), doraise=True)
+    return [sys.executable, "-I", "-S", str(folder / "hook.pyc"), str(folder / "home")], artifact
 
 
 def measured(argv: list[str], event: dict[str, Any]) -> float:
@@ -76,14 +77,24 @@ def events(artifact: Path) -> dict[str, tuple[dict[str, Any], str]]:
     plain = {**common, "tool_name": "Bash", "tool_input": {"command": "stagent tick"}}
     names = {**common, "tool_name": "Bash", "tool_input": {"command": "git commit -m 'document stagent approve'"}}
     wrote = {**common, "tool_name": "Write", "tool_input": {"file_path": str(artifact), "content": "x" * 4000}}
+    secret = {**common, "tool_name": "Bash", "tool_input": {"command": "API_KEY=0123456789abcdef make deploy"}}
+    looks = {**common, "tool_name": "Read", "tool_input": {"file_path": str(artifact.parents[2] / "src" / "a.py")}}
     launch = {**common, "tool_name": "Agent", "tool_input": {"subagent_type": "stagent:workflow-subagent"}}
     stop = {**common, "hook_event_name": "Stop", "stop_hook_active": False, "background_tasks": []}
     return {
         "bystander, PreToolUse Bash": ({**bash, "session_id": "nobody", "hook_event_name": "PreToolUse"}, "<= 1.3"),
+        "bystander, PostToolUse Read": (
+            {**looks, "session_id": "nobody", "hook_event_name": "PostToolUse"},
+            "<= 1.3",
+        ),
         "bystander, Stop": ({**stop, "session_id": "nobody"}, "<= 1.3"),
         "active, PreToolUse Bash": ({**bash, "hook_event_name": "PreToolUse"}, "<= 1.8"),
         "active, PreToolUse Bash, plain call": ({**plain, "hook_event_name": "PreToolUse"}, "<= 1.8"),
+        "active, PreToolUse Bash, a secret in it": ({**secret, "hook_event_name": "PreToolUse"}, "none: rare"),
         "active, PreToolUse Bash, read by the program": ({**names, "hook_event_name": "PreToolUse"}, "none: rare"),
+        "active, PreToolUse Read": ({**looks, "hook_event_name": "PreToolUse"}, "<= 1.8"),
+        "active, PostToolUse Read": ({**looks, "hook_event_name": "PostToolUse", "duration_ms": 3}, "<= 1.8"),
+        "active, PostToolUse Bash": ({**bash, "hook_event_name": "PostToolUse", "duration_ms": 30}, "<= 1.8"),
         "active, PreToolUse Write": ({**wrote, "hook_event_name": "PreToolUse"}, "<= 1.8"),
         "active, PreToolUse Agent": ({**launch, "hook_event_name": "PreToolUse"}, "<= 1.8"),
         "active, PostToolUse Write": ({**wrote, "hook_event_name": "PostToolUse"}, "<= 1.8"),
@@ -107,14 +118,26 @@ def main() -> None:
         # What compares the project runs beside the first of several blocks, outside this budget.
         time.sleep(2)
         first = stop.read_bytes()
-        times: dict[str, list[float]] = {key: [] for key in ("bare", *cases)}
-        for _ in range(ROUNDS):
-            times["bare"].append(measured(BARE, {}))
-            for key, (event, _) in cases.items():
-                stop.write_bytes(first)
-                times[key].append(measured(argv, event))
-        for key, (_, budget) in cases.items():
-            row(key, times[key], times["bare"], "ms", budget)
+        rounds(argv, cases, stop, first)
+        live = Path(name) / "home" / "live" / f"{SESSION}.json"
+        rules = {"allow": ["Read", "Write", "Agent", "Bash(git:*)", "Bash(pytest:*)", "Bash(tail:*)"], "deny": []}
+        live.write_text(json.dumps({**json.loads(live.read_text()), "tools": rules}))
+        held = {
+            key: case for key, case in cases.items() if key.startswith("active, PreToolUse") and "rare" not in case[1]
+        }
+        rounds(argv, {f"{key}; tool rules": case for key, case in held.items()}, stop, first)
+
+
+def rounds(argv: list[str], cases: dict[str, tuple[dict[str, Any], str]], stop: Path, first: bytes) -> None:
+    """Measure these events in turn, beside the bare interpreter, and print a row for each."""
+    times: dict[str, list[float]] = {key: [] for key in ("bare", *cases)}
+    for _ in range(ROUNDS):
+        times["bare"].append(measured(BARE, {}))
+        for key, (event, _) in cases.items():
+            stop.write_bytes(first)
+            times[key].append(measured(argv, event))
+    for key, (_, budget) in cases.items():
+        row(key, times[key], times["bare"], "ms", budget)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import get_args
 
+import _conformance
 import click
 import msgspec
 
@@ -55,7 +56,7 @@ def click_usage(name: str, command: click.Command) -> str:
     words = [f"stagent {name}", "[OPTIONS]"]
     for item in command.params:
         if isinstance(item, click.Argument):
-            shown = item.make_metavar(click.Context(command)).strip("[]")
+            shown = item.make_metavar(click.Context(command)).replace("[", "").replace("]", "")
             words.append(shown if item.required else f"[{shown}]")
     if isinstance(command, click.Group):
         words.append("COMMAND")
@@ -99,10 +100,11 @@ def settings() -> str:
     """Return a section for every setting."""
     parts = []
     for item in config.SETTINGS:
+        free = "a whole number from 1" if item.number else "any text"
         rows = [
             ("environment variable", f"`{item.env}`"),
             ("default", f"`{item.default}`" if item.default else "none"),
-            ("values", ", ".join(f"`{choice}`" for choice in item.choices) or "any text"),
+            ("values", ", ".join(f"`{choice}`" for choice in item.choices) or free),
         ]
         parts.append(f"### {item.name}\n\n{item.help}\n\n{table(['', ''], rows)}")
     return "\n".join(parts)
@@ -144,10 +146,19 @@ def event_parts() -> str:
     return "\n".join(f"### {kind.__name__}\n\n{paragraphs(kind.__doc__ or '')}\n{fields(kind)}" for kind in kinds)
 
 
+# --- the rules of the original ----------------------------------------------------------------------------------------
+
+
+def conformance() -> str:
+    """Return which rules of the original plugin hold, with the tests that prove them."""
+    return _conformance.page(_conformance.read(), _conformance.proofs())
+
+
 # --- the pages --------------------------------------------------------------------------------------------------------
 
 PARTS: dict[str, Callable[[], str]] = {
     "commands": commands,
+    "conformance": conformance,
     "event-kinds": event_kinds,
     "event-parts": event_parts,
     "settings": settings,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,39 @@ settings.load_profile("stagent")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell's background job ignores Ctrl-C and so would every program a test starts, those it interrupts included.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+RULES_TO = "STAGENT_TEST_RULES"
+"""The variable that names the file a collection writes to: the collected tests that name rules, with what may skip."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the marker known by which a test names the rules it proves: tests/conformance/rules.toml."""
+    config.addinivalue_line("markers", "rule(*ids): the rules of tests/conformance/rules.toml this test proves")
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Write what was collected, where somebody asked for it."""
+    place = os.environ.get(RULES_TO)
+    if place is None:
+        return
+    found = {}
+    for item in session.items:
+        named = [name for mark in item.iter_markers("rule") for name in mark.args]
+        may_skip = any(item.get_closest_marker(name) for name in ("skip", "skipif", "xfail"))
+        if named:
+            found[item.nodeid] = {"rules": named, "may_skip": may_skip}
+    Path(place).write_text(json.dumps(found))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Fail a test that proves a rule and was skipped: what did not run proves nothing."""
+    report = yield
+    if report.skipped and item.get_closest_marker("rule"):
+        report.outcome = "failed"
+        report.longrepr = f"{item.nodeid} proves a rule and was skipped"
+    return report
 
 
 def pytest_report_header() -> str:

@@ -27,9 +27,13 @@ def millis() -> int:
     return time.time_ns() // 1_000_000
 
 
-def project_id(root: Path) -> str:
-    """Return the id of a project folder on this machine: the same folder always has the same id."""
-    return "p-" + hashlib.sha256(os.fsencode(root)).hexdigest()[:20]
+def project_id(root: Path, number: int = 0) -> str:
+    """Return the id a project folder gets on this machine; `number` tells apart those that lay there one after another.
+
+    A project that moves keeps its id, so the folder it left may get another one.
+    """
+    more = f"\0{number}" if number else ""
+    return "p-" + hashlib.sha256(os.fsencode(root) + more.encode()).hexdigest()[:20]
 
 
 def _workspace(root: Path, shadow: Path, refresh: bool) -> Workspace:
@@ -68,7 +72,7 @@ class Home:
         Raises WorkspaceError when the folder cannot be a project.
         """
         root = _storable((start if exact else _project_root(start)).resolve())
-        name = project_id(root)
+        name = self._name(root)
         service = self._open(name, root, refresh=register)
         if register:
             row = ProjectRow(name, str(root), service.workspace.fingerprint(), millis())
@@ -78,10 +82,11 @@ class Home:
     def known(self, start: Path) -> str | None:
         """Return the id of the project a folder belongs to, or None when no run was ever started there.
 
-        A project whose runs the registry lost, as when it was damaged and moved aside, is registered again with them.
+        A folder that is no repository's belongs to the nearest project around it. A project whose runs the registry
+        lost, as when it was damaged and moved aside, is registered again with them.
         """
-        root = _project_root(start).resolve()
-        name = project_id(root)
+        root = self._around(_project_root(start).resolve())
+        name = self._name(root)
         known = any(row.project == name for row in self.index.projects())
         if (known and self.index.runs(name)) or not self._database(name).exists():
             return name if known else None
@@ -112,16 +117,36 @@ class Home:
     def project(self, name: str) -> RunService:
         """Open a known project. Raises NotFoundError, or StoreError when its folder is gone."""
         row = self.index.project(name)
-        root = Path(row.root)
-        if not root.is_dir():
+        if not Path(row.root).is_dir():
             raise StoreError(
                 "project.gone",
                 "the project's folder does not exist any more",
                 where=row.root,
-                remedy="Put it back in its place; its runs are kept in the data home.",
+                remedy="Put it back in its place, or go on where it lies now: stagent continue RUN, called there.",
                 fields={"project": name},
             )
-        return self._open(name, root, refresh=False)
+        return self.open(row)
+
+    def open(self, row: ProjectRow) -> RunService:
+        """Open a project as its row says, also one whose folder is gone."""
+        return self._open(row.project, Path(row.root), refresh=False)
+
+    def moved(self, name: str, start: Path) -> RunService:
+        """Open a project whose folder is gone as if it lay where `start` is; `settle` makes it so.
+
+        Raises WorkspaceError when that folder cannot be a project.
+        """
+        return self._open(name, _storable(_project_root(start).resolve()), refresh=False)
+
+    def settle(self, service: RunService) -> None:
+        """Note that a project lies where this service found it."""
+        fingerprint = service.workspace.fingerprint()
+        self.index.register_project(ProjectRow(service.project, str(service.root), fingerprint, millis()))
+
+    def fingerprint(self, start: Path) -> str:
+        """Return the fingerprint of the project a folder belongs to; nothing is registered or written."""
+        root = _project_root(start).resolve()
+        return _workspace(root, self.data.project(self._name(root)) / "shadow", False).fingerprint()
 
     def note(self, service: RunService, state: State, session: str | None, text: str) -> None:
         """Write a run into the index, where any command finds it from any folder."""
@@ -150,6 +175,23 @@ class Home:
         state, _ = service.journal.load(run)
         session = state.folder if state.mode == "session" else None
         self.note(service, state, session, label(service.text(state.task)))
+
+    def _name(self, root: Path) -> str:
+        """Return the id of a project folder: the one it is registered with, else the first that is nobody's."""
+        rows = {row.project: row.root for row in self.index.projects()}
+        own = project_id(root)
+        registered = [name for name, place in rows.items() if place == str(root)]
+        if own in registered or (own not in rows and not registered):
+            return own
+        others = (project_id(root, number) for number in range(1, len(rows) + 1))
+        return registered[0] if registered else next(name for name in others if name not in rows)
+
+    def _around(self, root: Path) -> Path:
+        """Return the nearest registered folder around one that is no repository's, else that folder itself."""
+        if (root / ".git").exists():
+            return root
+        known = {row.root for row in self.index.projects()}
+        return next((folder for folder in (root, *root.parents) if str(folder) in known), root)
 
     def _database(self, project: str) -> Path:
         return self.data.project(project) / "stagent.db"

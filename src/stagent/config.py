@@ -86,6 +86,10 @@ class DataHome:
         """The file hooks append to for one run."""
         return self.root / "spool" / f"{run}.ndjson"
 
+    def activity(self, run: str) -> Path:
+        """What the tools of a session's run were used for, as hooks saw it; the older half ends in `.1.ndjson`."""
+        return self.root / "activity" / f"{run}.ndjson"
+
     def live(self, session: str) -> Path:
         """The projection hooks read for one session."""
         return self.root / "live" / f"{session}.json"

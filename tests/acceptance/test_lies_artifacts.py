@@ -76,6 +76,7 @@ LIES: dict[str, tuple[Lie, str]] = {
 }
 
 
+@pytest.mark.rule("W3", "S2.10", "S2.11", "S3.23")
 @pytest.mark.parametrize("lie", LIES)
 def test_an_artifact_that_is_none_moves_nothing(plain: Session, lie: str) -> None:
     tell, code = LIES[lie]
@@ -104,6 +105,7 @@ def test_an_artifact_with_windows_line_ends_counts(plain: Session) -> None:
     assert plain.place == ("build", 2)
 
 
+@pytest.mark.rule("S3.24")
 def test_an_artifact_written_before_its_stage_began_is_gone_when_it_begins(plain: Session) -> None:
     plain.artifact("build").write_text(text(2))
     plain.claim("PASS")
@@ -125,6 +127,7 @@ def test_a_folder_in_the_place_of_the_next_artifact_does_not_hold_the_run_up(pla
     assert plain.state.terminal == "complete"
 
 
+@pytest.mark.rule("W2", "S3.19")
 def test_the_target_is_not_the_callers_to_choose(plain: Session) -> None:
     plain.claim("PASS")
     answer = plain.advance("--to", "complete")
@@ -189,6 +192,7 @@ def chain(machine: Machine) -> Session:
     return run
 
 
+@pytest.mark.rule("W14", "S3.22")
 @pytest.mark.parametrize("lie", INPUT_LIES)
 def test_a_required_input_that_is_not_the_accepted_one_is_refused(chain: Session, lie: str) -> None:
     accepted = chain.artifact("plan").read_bytes()
@@ -208,6 +212,7 @@ def test_a_required_input_that_is_not_the_accepted_one_is_refused(chain: Session
     assert chain.place == ("ship", 3)
 
 
+@pytest.mark.rule("W14")
 def test_an_input_accepted_before_its_stage_was_entered_again_is_stale(machine: Machine) -> None:
     needs = {"required": [{"from_stage": "plan", "description": "The plan."}]}
     flow = machine.flow(
@@ -231,6 +236,7 @@ def test_an_input_accepted_before_its_stage_was_entered_again_is_stale(machine: 
     assert run.place == ("build", 4)
 
 
+@pytest.mark.rule("S3.22")
 def test_a_run_file_that_was_changed_is_refused(machine: Machine) -> None:
     needs = {"required": [{"from_run_file": "base", "description": "Where it began."}]}
     flow = machine.flow(
@@ -252,6 +258,7 @@ def test_a_run_file_that_was_changed_is_refused(machine: Machine) -> None:
 # -- the run folder is a view, not the truth ---------------------------------------------------------------------
 
 
+@pytest.mark.rule("W35", "S2.7", "W1")
 def test_editing_state_md_changes_nothing(plain: Session) -> None:
     path = plain.folder / "state.md"
     before = path.read_text()
@@ -284,6 +291,7 @@ HOSTILE: dict[str, Callable[[Path], object]] = {
 }
 
 
+@pytest.mark.rule("W21", "S4.11")
 @pytest.mark.parametrize("what", HOSTILE)
 def test_a_wrecked_run_folder_is_made_anew(plain: Session, what: str) -> None:
     HOSTILE[what](plain.folder)
@@ -296,6 +304,7 @@ def test_a_wrecked_run_folder_is_made_anew(plain: Session, what: str) -> None:
     assert plain.place == ("build", 2)
 
 
+@pytest.mark.rule("W10", "S1.46")
 def test_edited_instructions_do_not_reach_the_next_attempt(machine: Machine) -> None:
     flow = machine.flow({"plan": stage({"PASS": "build"}), "build": stage({"PASS": "complete"})})
     run = machine.drive(

@@ -165,6 +165,7 @@ def test_without_a_terminal_nobody_decides(machine: Machine) -> None:
     assert_undecided(run)
 
 
+@pytest.mark.rule("W35")
 def test_a_session_decides_its_own_gate(machine: Machine) -> None:
     run = machine.session(gated(machine))
     run.claim("PASS")

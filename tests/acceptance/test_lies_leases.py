@@ -39,6 +39,7 @@ def stranger_of(run: Session, *, session: str | None = SESSION, pid: int | None 
     return made
 
 
+@pytest.mark.rule("S5.1", "W43")
 @pytest.mark.parametrize(
     ("session", "pid"),
     [(OTHER, None), (SESSION, 1), (OTHER, 1), (None, None)],
@@ -62,6 +63,7 @@ def test_a_session_without_its_process_id_is_a_stranger(plain: Session) -> None:
     assert plain.place == ("plan", 1)
 
 
+@pytest.mark.rule("S5.1", "W43")
 def test_a_session_without_a_run_does_not_get_anothers(plain: Session) -> None:
     stranger = stranger_of(plain, session=OTHER)
     assert stranger.advance().code == "run.none"
@@ -72,6 +74,7 @@ def test_a_session_without_a_run_does_not_get_anothers(plain: Session) -> None:
     assert [event["type"] for event in plain.log()] == ["run.started", "stage.entered"]
 
 
+@pytest.mark.rule("S3.10", "S3.11")
 def test_a_session_starts_over_to_be_rid_of_its_run(plain: Session) -> None:
     again = plain.cli("start", "an easier task", "--flow", str(plain.machine.root / "flow") + "/", "--json")
     assert (again.status, again.code) == (2, "start.live_run")
@@ -80,6 +83,7 @@ def test_a_session_starts_over_to_be_rid_of_its_run(plain: Session) -> None:
     assert plain.place == ("plan", 1)
 
 
+@pytest.mark.rule("W35")
 def test_a_session_cancels_its_own_run(plain: Session) -> None:
     answer = plain.cli("cancel", "--json", stdin="yes\n")
     assert (answer.status, answer.code) == (2, "person.agent")
@@ -140,6 +144,7 @@ def test_a_session_gives_up_at_once(plain: Session) -> None:
     assert plain.log("escalated") == []
 
 
+@pytest.mark.rule("S3.26")
 def test_a_session_gives_up_after_it_was_refused(plain: Session) -> None:
     assert plain.advance().code == "artifact.missing"
     assert plain.advance("--escalate", "").code == "escalate.reason"
@@ -168,6 +173,7 @@ def endless(machine: Machine, *terminals: str) -> str:
 AGAIN = {"plan": [claim("AGAIN")], "build": [claim("AGAIN")]}
 
 
+@pytest.mark.rule("S2.15")
 def test_a_loop_ends_at_the_cap(machine: Machine) -> None:
     run = machine.drive(endless(machine, "escalated"), AGAIN)
     assert run.status == 3
@@ -176,6 +182,7 @@ def test_a_loop_ends_at_the_cap(machine: Machine) -> None:
     assert run.log("transitioned")[-1]["cause"] == "cap"
 
 
+@pytest.mark.rule("S2.15")
 def test_a_loop_without_a_declared_end_goes_on_and_says_so(machine: Machine) -> None:
     work = {"plan": [*[[claim("AGAIN")]] * 3, [claim("PASS")]], "build": [claim("AGAIN")]}
     run = machine.drive(endless(machine), work)
@@ -184,6 +191,7 @@ def test_a_loop_without_a_declared_end_goes_on_and_says_so(machine: Machine) -> 
     assert {event["action"] for event in run.log("budget.reached")} == {"continue"}
 
 
+@pytest.mark.rule("S2.16")
 def test_reaching_the_end_exactly_at_the_cap_is_no_failure(machine: Machine) -> None:
     work = {"plan": [[claim("AGAIN")], [claim("PASS")]], "build": [claim("AGAIN")]}
     run = machine.drive(endless(machine, "escalated"), work)
@@ -212,6 +220,7 @@ def test_an_agent_that_never_gets_it_right_is_stopped(machine: Machine, declared
 # -- honest changes of the driver ------------------------------------------------------------------------------------
 
 
+@pytest.mark.rule("W3", "S7.4", "S2.21")
 def test_a_session_pauses_and_goes_on(plain: Session) -> None:
     assert plain.cli("interrupt", "--json").status == 0
     plain.claim("PASS")
@@ -225,6 +234,7 @@ def test_a_session_pauses_and_goes_on(plain: Session) -> None:
     assert plain.state.fence == 2
 
 
+@pytest.mark.rule("S5.7")
 def test_a_person_takes_a_run_over_and_the_old_holder_is_refused(plain: Session) -> None:
     plain.claim("PASS")
     assert plain.machine.person("continue", plain.run, "--take-over").status == 0

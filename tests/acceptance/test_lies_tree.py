@@ -38,6 +38,7 @@ READ_ONLY_LIES = {
 }
 
 
+@pytest.mark.rule("W40")
 @pytest.mark.parametrize("lie", READ_ONLY_LIES)
 def test_a_stage_that_only_reads_edits_the_project(machine: Machine, lie: str) -> None:
     command, paths = READ_ONLY_LIES[lie]

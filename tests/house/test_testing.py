@@ -40,6 +40,7 @@ def test_a_narrowed_run_is_left_as_it_is(runner: ModuleType, words: list[str]) -
     assert runner.pytest_arguments(words) == words
 
 
+@pytest.mark.rule("W54")
 def test_no_test_collected_is_a_failure(checkout: Path) -> None:
     command = [
         sys.executable,

@@ -74,7 +74,7 @@ def _hooks() -> dict[str, bytes]:
     """Return the hook as byte code of this interpreter, which will run it."""
     made = {}
     with tempfile.TemporaryDirectory(prefix="stagent-") as folder:
-        for name in ("hook", "attempt"):
+        for name in ("hook", "attempt", "toolrules"):
             source = Path(folder, f"{name}.py")
             source.write_bytes((files("stagent.hooks") / f"{name}.py").read_bytes())
             made[f"hooks/{name}.pyc"] = _compiled(source)

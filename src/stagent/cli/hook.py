@@ -20,7 +20,6 @@ from stagent.cli import output, pending, select, shellwords
 from stagent.config import DataHome
 from stagent.core import commands as cmd
 from stagent.core.canonical import digest
-from stagent.core.events import AttemptEnded, AttemptStarted, Transitioned, unseal
 from stagent.core.masking import mask
 from stagent.core.refusals import Refusal
 from stagent.core.state import State
@@ -157,7 +156,7 @@ def _report(session: str) -> int:
             output.line(mask(f"Nothing was decided: {_why(home.data, session, state, verb, kept)}"))
             return output.OK
         if verb in ("interrupt", "cancel"):
-            _ended(chosen.service, state, verb)
+            _ended(home, chosen.service, state, verb)
         else:
             _judged(chosen.service, state)
         return output.OK
@@ -213,27 +212,13 @@ def _judged(service: RunService, state: State) -> None:
         output.line(mask(f"Words: {text}"))
 
 
-def _ended(service: RunService, state: State, verb: str) -> None:
-    agents = _running(service, state)
+def _ended(home: Home, service: RunService, state: State, verb: str) -> None:
+    agents = [agent.id for agent in state.others]
     if agents:
         output.line(f"STAGENT_STOP_AGENT_IDS: {' '.join(agents)}")
     if verb == "interrupt":
         output.line(f"{state.run} is interrupted in stage {state.stage}. Go on with: /stagent:continue")
         return
-    place = setup.archive(service.root, state.folder, "-cancelled")
+    place = setup.archive(service.root, state.folder, "-cancelled", home.index.find_run(state.run).label)
     output.line(f"{state.run} is cancelled" + (f"; its folder is now {place}" if place else "") + ".")
     output.line(f"Log head: {state.head}")
-
-
-def _running(service: RunService, state: State) -> list[str]:
-    """Return the sub-agents that began in the last stage and are not known to have ended, from the log."""
-    found: dict[str, None] = {}
-    for record in service.store.read(state.run):
-        data = unseal(record.body).data
-        if isinstance(data, AttemptStarted) and data.agent:
-            found[data.agent] = None
-        elif isinstance(data, AttemptEnded) and data.agent:
-            found.pop(data.agent, None)
-        elif isinstance(data, Transitioned):
-            found.clear()
-    return list(found)

@@ -9,17 +9,18 @@ import click
 import msgspec
 
 from stagent.bootstrap import Home
-from stagent.cli import output, pending, people, select
+from stagent.cli import output, pending, people, select, whereabouts
 from stagent.cli.options import selector_options
 from stagent.cli.select import Selector, choose
 from stagent.config import DataHome
 from stagent.core.canonical import digest
 from stagent.core.commands import Caller, Cancel, Interrupt, Resume
+from stagent.core.masking import mask
 from stagent.core.refusals import Refusal
 from stagent.core.state import State
 from stagent.engine import setup
 from stagent.engine.service import RunService
-from stagent.errors import RefusedError
+from stagent.errors import RefusedError, StoreError
 from stagent.failpoints import hit
 
 
@@ -44,7 +45,7 @@ def interrupt_command(selector: Selector, reason: str | None, as_json: bool) -> 
         answer = chosen.service.submit(chosen.run, who, command, {digest(text): text} if text else None)
         if isinstance(answer, Refusal):
             return output.refused(answer, as_json_too=as_json)
-        _stop_agents(state)
+        _stop_agents(state, quiet=as_json)
         _say(answer, as_json, f"{chosen.run} is interrupted in stage {answer.stage}. Go on: stagent continue")
         return 0
     finally:
@@ -60,10 +61,12 @@ def _stranger(state: State) -> bool:
     return holder.kind == "runner" or holder.session != session
 
 
-def _stop_agents(state: State) -> None:
-    running = [agent.id for agent in state.agents if not agent.ended]
+def _stop_agents(state: State, *, quiet: bool) -> None:
+    """Name the sub-agents that still work, for whoever can stop them; beside a JSON answer, on standard error."""
+    running = [agent.id for agent in (*state.others, *state.agents) if not agent.ended]
     if running:
-        output.line(f"STAGENT_STOP_AGENT_IDS: {' '.join(running)}")
+        tell = output.note if quiet else output.line
+        tell(f"STAGENT_STOP_AGENT_IDS: {' '.join(running)}")
 
 
 @click.command(name="continue")
@@ -109,10 +112,12 @@ def _go_on(wanted: Wanted, as_json: bool) -> Refusal | None:
     home = Home()
     try:
         session = os.environ.get(select.SESSION)
-        chosen = _resumable(home, wanted.selector, session)
+        chosen, moved = _resumable(home, wanted, session)
         service = chosen.service
         state = service.state(chosen.run)
-        _project(service, state, force=wanted.force)
+        if not moved:
+            whereabouts.project(service, state, force=wanted.force)
+            whereabouts.session(home, service, state, session, force=wanted.force)
         who = _orderer(wanted, state, session)
         holder = select.session_holder(session, state.folder)
         command = Resume(holder=holder, head=service.workspace.head(), take_over=wanted.take_over)
@@ -125,7 +130,7 @@ def _go_on(wanted: Wanted, as_json: bool) -> Refusal | None:
         if as_json:
             output.as_json({"run": answer.run, "stage": answer.stage, "fence": answer.fence, "tick": brief.tick()})
         else:
-            output.line(f"Going on with {answer.run} in stage {answer.stage}, epoch {answer.epoch}, at {service.root}.")
+            _told(home, service, answer, session)
             output.line(brief.context().rstrip("\n"))
         return None
     finally:
@@ -136,15 +141,8 @@ def _orderer(wanted: Wanted, state: State, session: str | None) -> Caller:
     """Return who orders it; a person is asked where only a person's order counts. Raises RefusedError."""
     holder = state.lease.holder if state.lease else None
     if wanted.take_over and wanted.kept is not None:
-        doubt = pending.doubt(wanted.kept)
-        if doubt:
-            raise RefusedError(
-                "person.doubt",
-                f"this does not count as a person's order: {doubt}",
-                where="/stagent:continue --take-over",
-                remedy=f"In a terminal of your own: stagent continue {state.run} --take-over.",
-            )
-        return Caller(actor=f"person:command:{session}", kind="person")
+        remedy = f"In a terminal of your own: stagent continue {state.run} --take-over."
+        return pending.person(wanted.kept, "/stagent:continue --take-over", remedy)
     if wanted.take_over:
         name = f"{holder.kind} {holder.session or holder.pid}" if holder else "nobody"
         return people.confirm("take a run over", f"Take {state.run} over from {name}?", state)
@@ -154,44 +152,29 @@ def _orderer(wanted: Wanted, state: State, session: str | None) -> Caller:
     return select.caller(state)
 
 
-def _resumable(home: Home, selector: Selector, session: str | None) -> select.Chosen:
-    """Return the run to go on with; in a session without a run of its own, the folder's only one that is not live."""
-    named = selector.run or selector.session or selector.topic
-    if named or (session and select.session_run(home, session)):
-        return choose(home, selector)
-    return select.paused_here(home)
+def _told(home: Home, service: RunService, state: State, session: str | None) -> None:
+    output.line(f"Going on with {state.run} in stage {state.stage}, epoch {state.epoch}, at {service.root}.")
+    topic = mask(home.index.find_run(state.run).label)
+    output.line(f"Topic: {topic}; {f'session: {session}' if session else 'driven by hand'}")
+    pause, end = ("/stagent:interrupt", "/stagent:cancel") if session else ("stagent interrupt", "stagent cancel")
+    output.line(f"Pause it with {pause}; end it for good with {end}.")
 
 
-def _project(service: RunService, state: State, *, force: bool) -> None:
-    """Refuse when the project is not the one the run left. Appendix words: mismatch, behind, diverged, advanced."""
-    workspace = service.workspace
-    now = workspace.fingerprint()
-    problem = ""
-    if state.fingerprint and now != state.fingerprint:
-        problem = "project mismatch: " + (
-            "the folder is no git repository with commits"
-            if not now
-            else "its root commits differ from those of the run"
-        )
-    elif state.last_head:
-        relation = workspace.relation(state.last_head)
-        if relation in ("behind", "diverged", "unknown"):
-            what = {"unknown": "does not know"}.get(relation, f"is {relation}: it lacks")
-            problem = f"the project {what} the last-seen commit {state.last_head[:12]}"
-        elif relation == "ahead":
-            output.note("The project has advanced since the run was last driven.")
-    if problem and not force:
-        raise RefusedError(
-            "continue.project",
-            problem,
-            where=str(service.root),
-            remedy="Bring the project to that commit, or call continue --force-project-mismatch.",
-        )
-    if problem:
-        output.note(f"Warning: {problem}")
-    dirty = workspace.dirty()
-    if dirty:
-        output.note("Uncommitted changes:\n" + "\n".join(f"  {line}" for line in dirty))
+def _resumable(home: Home, wanted: Wanted, session: str | None) -> tuple[select.Chosen, bool]:
+    """Return the run to go on with, and whether its project was found to have moved here, with everything looked at.
+
+    In a session without a run of its own it is the folder's only one that is not live.
+    """
+    selector = wanted.selector
+    named = any(name is not None for name in (selector.run, selector.session, selector.topic))
+    if not named and not (session and select.session_run(home, session)):
+        return select.paused_here(home), False
+    try:
+        return choose(home, selector), False
+    except StoreError as error:
+        if error.code != "project.gone" or selector.run is None:
+            raise
+        return whereabouts.moved(home, selector.run, error, force=wanted.force), True
 
 
 @click.command(name="cancel")
@@ -209,20 +192,30 @@ def cancel_command(selector: Selector, hard: bool, as_json: bool) -> int:
                 "run.ended", f"the run ended as {state.terminal}", where=state.run, remedy="Nothing is to be done."
             )
         person = people.confirm("cancel a run", f"Cancel {chosen.run} in stage {state.stage}?", state)
-        answer = chosen.service.submit(chosen.run, person, Cancel())
+        answer = end(home, chosen.service, state, person, hard=hard, quiet=as_json)
         if isinstance(answer, Refusal):
             return output.refused(answer, as_json_too=as_json)
-        _stop_agents(state)
-        if hard:
-            hit("cancel.remove.before")
-            shutil.rmtree(chosen.service.folder(answer).path, ignore_errors=True)
-            hit("cancel.remove.after")
-        else:
-            setup.archive(chosen.service.root, answer.folder, "-cancelled")
         _say(answer, as_json, f"{chosen.run} is cancelled. Log head: {answer.head}")
         return 0
     finally:
         home.close()
+
+
+def end(
+    home: Home, service: RunService, state: State, person: Caller, *, hard: bool = False, quiet: bool = False
+) -> State | Refusal:
+    """Cancel a run by a person's order, name the agents to be stopped, and put its folder away; `hard` removes it."""
+    answer = service.submit(state.run, person, Cancel())
+    if isinstance(answer, Refusal):
+        return answer
+    _stop_agents(state, quiet=quiet)
+    if hard:
+        hit("cancel.remove.before")
+        shutil.rmtree(service.folder(answer).path, ignore_errors=True)
+        hit("cancel.remove.after")
+    else:
+        setup.archive(service.root, answer.folder, "-cancelled", home.index.find_run(answer.run).label)
+    return answer
 
 
 def _say(state: State, as_json: bool, text: str) -> None:

@@ -18,6 +18,7 @@ from stagent import processes
 from stagent.cli import output, select
 from stagent.cli.people import AGENT_MARKS, AGENT_NAMES
 from stagent.config import DataHome
+from stagent.core.commands import Caller
 from stagent.core.ids import is_session
 from stagent.core.masking import mask
 from stagent.engine import persons
@@ -52,6 +53,7 @@ class StartWords(msgspec.Struct, frozen=True, kw_only=True):
     task: str
     flow: str | None = None
     mode: str | None = None
+    force: bool = False
 
 
 class ContinueWords(msgspec.Struct, frozen=True, kw_only=True):
@@ -135,16 +137,17 @@ def take(home: DataHome, session: str, *commands: str) -> Kept:
 
 
 def start_words(text: str) -> StartWords:
-    """Read `[--flow V] [--mode V] TASK`; the options stand before or after the task, which is kept word for word.
+    """Read `[--flow V] [--mode V] [--force] TASK`; what has a value stands before or after the task, `--force` before.
 
-    Raises UsageError for an option that is not known or has no value.
+    The task is kept word for word. Raises UsageError for an option that is not known or has no value.
     """
     task, found = _options(text, ("flow", "mode"), "start")
-    return StartWords(task=task, flow=_expanded(found.get("flow")), mode=found.get("mode"))
+    flow = _expanded(found.get("flow"))
+    return StartWords(task=task, flow=flow, mode=found.get("mode"), force="force" in found)
 
 
 def create_words(text: str) -> StartWords:
-    """Read `[--edit TEMPLATE] [--mode V] WORDS`: a run of the workflow that writes workflows.
+    """Read `[--edit TEMPLATE] [--mode V] [--force] WORDS`: a run of the workflow that writes workflows.
 
     Raises UsageError for an option that is not known or has no value.
     """
@@ -152,7 +155,7 @@ def create_words(text: str) -> StartWords:
     edited = _expanded(found.get("edit"))
     if edited:
         task = f"Change the existing workflow {edited}.\n\n{task}".strip()
-    return StartWords(task=task, flow="create-workflow", mode=found.get("mode"))
+    return StartWords(task=task, flow="create-workflow", mode=found.get("mode"), force="force" in found)
 
 
 def _options(text: str, names: tuple[str, ...], command: str) -> tuple[str, dict[str, str]]:
@@ -160,8 +163,11 @@ def _options(text: str, names: tuple[str, ...], command: str) -> tuple[str, dict
     rest = text.strip()
     while match := _OPTION.match(rest):
         name = match[1]
+        if name == "force" and match[2] != "=":
+            found[name], rest = "", rest[match.end() :].lstrip()
+            continue
         if name not in names:
-            raise _unknown(f"--{name}", tuple(f"--{known}" for known in names), command)
+            raise _unknown(f"--{name}", tuple(f"--{known}" for known in (*names, "force")), command)
         value = _VALUE.match(rest, match.end())
         if value is None or (match[2].isspace() and value[0].startswith("--")):
             raise UsageError("usage", f"--{name} has no value", where=f"/stagent:{command}", remedy="Give one.")
@@ -174,6 +180,10 @@ def _options(text: str, names: tuple[str, ...], command: str) -> tuple[str, dict
 
 
 def _expanded(reference: str | None) -> str | None:
+    """Return a reference with `~`, `$HOME` or `${HOME}` at its beginning replaced, as a shell would have done."""
+    for spelt in ("$HOME/", "${HOME}/"):
+        if reference and reference.startswith(spelt):
+            reference = "~/" + reference.removeprefix(spelt)
     return os.path.expanduser(reference) if reference else reference  # noqa: PTH111 - a path's own method fails for strangers
 
 
@@ -190,6 +200,14 @@ def continue_words(text: str) -> ContinueWords:
         else:
             run = word
     return ContinueWords(run=run, take_over="take-over" in switches, force="force-project-mismatch" in switches)
+
+
+def person(kept: Kept, what: str, remedy: str) -> Caller:
+    """Return the person who typed a command a hook kept. Raises RefusedError when it does not count as a person's."""
+    why = doubt(kept)
+    if why:
+        raise RefusedError("person.doubt", f"this does not count as a person's order: {why}", where=what, remedy=remedy)
+    return Caller(actor=f"person:command:{session_of_environment()}", kind="person")
 
 
 def doubt(kept: Kept) -> str:

@@ -13,7 +13,7 @@ from typing import cast
 import click
 
 from stagent.bootstrap import Home
-from stagent.cli import backend, output, people
+from stagent.cli import backend, output, people, whereabouts
 from stagent.cli.reporter import Reporter, is_paused
 from stagent.config import value
 from stagent.core.commands import Caller, Resume
@@ -26,7 +26,7 @@ from stagent.engine import flows, setup
 from stagent.engine.brief import label
 from stagent.engine.history import events
 from stagent.engine.service import RunService
-from stagent.errors import UsageError
+from stagent.errors import StoreError, UsageError
 from stagent.registry import resolve
 from stagent.runner.example import Example
 from stagent.runner.loop import Ending, Hooks, Runner, holder
@@ -83,7 +83,7 @@ def run_command(
         if resume is not None:
             if policy is not None:
                 people.no_agent("declare decisions for a run that waits")
-            service = home.of(resume)
+            service = _project_of(home, resume)
             agent_of = backend.choose(home.data, agent or (None if script else _drove(service, resume)), script, given)
             _fits(policy, service.workflow(service.state(resume)))
             _ready(service, agent_of)
@@ -159,6 +159,16 @@ def _begin(home: Home, service: RunService, task: str, flow: str | None, policy:
         actor=f"runner:{os.getpid()}",
     )
     return setup.start(service, request, lambda state: home.note(service, state, None, label(task)))
+
+
+def _project_of(home: Home, run: str) -> RunService:
+    """Open the project of a run, also where it lies now when it was moved here."""
+    try:
+        return home.of(run)
+    except StoreError as error:
+        if error.code != "project.gone":
+            raise
+        return whereabouts.moved(home, run, error, force=False).service
 
 
 def _resume(service: RunService, run: str) -> State:

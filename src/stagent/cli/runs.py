@@ -9,9 +9,9 @@ from pathlib import Path
 import click
 import msgspec
 
-from stagent.bootstrap import Home, millis, project_id
+from stagent.bootstrap import Home, millis
 from stagent.cli import output
-from stagent.cli.status import driver_of
+from stagent.cli.status import driver_of, waiting
 from stagent.cli.words import age, columns, fit, plain, table, width
 from stagent.core.masking import mask
 from stagent.core.ports import ProjectRow
@@ -35,7 +35,10 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of the list; `status` is stale when the process that drove it is gone."""
+    """One line of the list; `status` is stale when the process that drove it is gone, waiting when somebody must act.
+
+    `waits` is what the session that drives the run waits for.
+    """
 
     run: str
     label: str
@@ -48,6 +51,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     project: str
     gone: bool
     problem: str = ""
+    waits: str = ""
 
 
 def open_project(home: Home, row: ProjectRow) -> RunService:
@@ -57,7 +61,7 @@ def open_project(home: Home, row: ProjectRow) -> RunService:
     """
     root = Path(row.root)
     database = home.data.project(row.project) / "stagent.db"
-    if project_id(root.resolve()) != row.project:
+    if root.resolve() != root:
         raise StoreError(
             "project.moved",
             "the folder leads elsewhere now",
@@ -71,7 +75,7 @@ def open_project(home: Home, row: ProjectRow) -> RunService:
             where=str(database),
             remedy="Restore it from a copy; without it the project's runs are lost.",
         )
-    return home.at(root, exact=True)
+    return home.open(row)
 
 
 def entries(home: Home, projects: Sequence[ProjectRow]) -> Iterator[Entry]:
@@ -99,9 +103,10 @@ def entries(home: Home, projects: Sequence[ProjectRow]) -> Iterator[Entry]:
 
 
 def here(home: Home) -> list[ProjectRow]:
-    """Return the project of the current folder, if the data home knows it."""
-    name = home.known(Path.cwd())
-    return [row for row in home.index.projects() if row.project == name]
+    """Return the project of the current folder, if the data home knows it, with what was moved to the same folder."""
+    name, rows = home.known(Path.cwd()), home.index.projects()
+    roots = {row.root for row in rows if row.project == name}
+    return [row for row in rows if row.root in roots]
 
 
 @click.command(name="runs")
@@ -151,7 +156,9 @@ def _row(entry: Entry) -> Row:
 
 def _read(entry: Entry, service: RunService, state: State, gone: bool) -> Row:
     driver = driver_of(service, state)
-    status = state.terminal or (driver if driver in ("stale", "waiting") else state.status)
+    held = waiting(service, state)
+    word = "waiting" if held.person else state.status
+    status = state.terminal or (driver if driver in ("stale", "waiting") else word)
     return Row(
         run=state.run,
         label=mask(entry.label or label(service.text(state.task))),
@@ -163,6 +170,7 @@ def _read(entry: Entry, service: RunService, state: State, gone: bool) -> Row:
         updated_at=state.updated_at,
         project=entry.project.root,
         gone=gone,
+        waits=held.what,
     )
 
 
@@ -185,5 +193,7 @@ def _print(rows: Sequence[Row], *, everything: bool) -> None:
             output.line(f"{plain(project)}{' (the folder is gone)' if row.gone else ''}")
         output.line(line)
     for row in rows:
+        if row.waits:
+            output.note(f"{row.run} waits for {plain(row.waits)}.")
         if row.problem:
             output.note(f"{row.run}: {row.problem}")

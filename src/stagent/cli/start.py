@@ -10,16 +10,15 @@ import click
 import msgspec
 
 from stagent.bootstrap import Home
-from stagent.cli import output, pending, people, select
+from stagent.cli import lease, output, pending, people, select
 from stagent.config import DataHome, value
-from stagent.core.commands import Cancel
 from stagent.core.ids import is_session, run_id
+from stagent.core.masking import mask
 from stagent.core.refusals import Refusal
-from stagent.core.state import State
 from stagent.engine import flows, setup
 from stagent.engine.brief import label
 from stagent.engine.service import RunService
-from stagent.errors import RefusedError, UsageError
+from stagent.errors import NotFoundError, RefusedError, UsageError
 
 _CREATE = "stagent:create"
 
@@ -29,7 +28,7 @@ _CREATE = "stagent:create"
 @click.option("--topic", help="A short name for the run, for --topic.")
 @click.option("--flow", help="A workflow by name, or a folder as a path with a / in it.")
 @click.option("--mode", help="Where the run lives: local.")
-@click.option("--force", is_flag=True, help="Cancel the session's live run first; asks at the terminal.")
+@click.option("--force", is_flag=True, help="Cancel the live run of the session or folder first; a person confirms.")
 @click.option("--project", type=click.Path(path_type=Path, exists=True, file_okay=False), help="The project folder.")
 @click.option("--pending", "kept", is_flag=True, help="Take the arguments the plugin's hook kept.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -64,12 +63,13 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     mode: str | None = None
     force: bool = False
     project: Path | None = None
+    kept: pending.Kept | None = None
 
 
 def _pending() -> int:
     kept = pending.take(DataHome.locate(), pending.session_of_environment(), "stagent:start", _CREATE)
     asked = pending.create_words(kept.args) if kept.command == _CREATE else pending.start_words(kept.args)
-    return _set_up(Asked(text=asked.task, flow=asked.flow, mode=asked.mode), False)
+    return _set_up(Asked(text=asked.task, flow=asked.flow, mode=asked.mode, force=asked.force, kept=kept), False)
 
 
 def _set_up(asked: Asked, as_json: bool) -> int:
@@ -81,11 +81,14 @@ def _set_up(asked: Asked, as_json: bool) -> int:
             raise UsageError(
                 "session.id", "the session id has a form this program does not accept", remedy="Report it."
             )
-        if session is not None:
-            _no_live_run(home, session, asked.force)
+        live = _live(home, session, asked.force)
+        if live is not None and not asked.force:
+            raise _has_live_run(home, live)
         service = home.at(asked.project or Path.cwd(), exact=asked.project is not None, register=True)
-        state = _start(home, service, asked, session)
-        _say(service, state, where, as_json)
+        request = _request(home, service, asked, session)
+        if live is not None:
+            _end(home, live, asked, as_json)
+        _begin(home, service, asked, request, where, as_json)
         return 0
     finally:
         home.close()
@@ -104,50 +107,77 @@ def _mode(home: Home, asked: str | None) -> str:
     return f"{mode} (from {source})"
 
 
-def _no_live_run(home: Home, session: str, force: bool) -> None:
-    live = select.session_run(home, session)
-    if live is None:
-        return
+def _live(home: Home, session: str | None, force: bool) -> select.Chosen | None:
+    """Return the session's live run; outside of a session the folder's, where it is to be ended."""
+    if session is not None:
+        return select.session_run(home, session)
+    try:
+        found = select.choose(home, select.Selector()) if force else None
+    except NotFoundError:
+        return None
+    return None if found is None or found.service.journal.load(found.run)[0].ended else found
+
+
+def _has_live_run(home: Home, live: select.Chosen) -> RefusedError:
     state = live.service.state(live.run)
-    if not force:
-        raise RefusedError(
-            "start.live_run",
-            f"this session already has an active run: {live.run}, stage {state.stage}, {state.status}",
-            where=str(live.service.root),
-            remedy=(
-                "Go on with it (stagent status), end it (stagent cancel, by a person), or begin anew with "
-                "stagent start --force."
-            ),
-            fields={"run": live.run, "stage": state.stage, "status": state.status},
-        )
-    person = people.confirm("start --force", f"Cancel {live.run} in stage {state.stage} and start anew?", state)
-    answer = live.service.submit(live.run, person, Cancel())
+    topic = mask(home.index.find_run(live.run).label)
+    return RefusedError(
+        "start.live_run",
+        f'this session already has an active run: {live.run} ("{topic}"), stage {state.stage}, {state.status}',
+        where=str(live.service.root),
+        remedy=(
+            "Go on with it (stagent status); end it (/stagent:cancel, or stagent cancel in a terminal); or end it and "
+            "begin anew (/stagent:start --force TASK)."
+        ),
+        fields={"run": live.run, "topic": topic, "stage": state.stage, "status": state.status},
+    )
+
+
+def _end(home: Home, live: select.Chosen, asked: Asked, quiet: bool) -> None:
+    """Cancel the run that is in the way, as a person orders it. Raises RefusedError."""
+    state = live.service.state(live.run)
+    if asked.kept is not None:
+        person = pending.person(asked.kept, "/stagent:start --force", f"In a terminal: stagent cancel {live.run}.")
+    else:
+        person = people.confirm("start --force", f"Cancel {live.run} in stage {state.stage} and start anew?", state)
+    answer = lease.end(home, live.service, state, person, quiet=quiet)
     if isinstance(answer, Refusal):
         raise answer.error()
+    tell = output.note if quiet else output.line
+    tell(f"{live.run} is cancelled. Log head: {answer.head}")
 
 
-def _start(home: Home, service: RunService, asked: Asked, session: str | None) -> State:
+def _request(home: Home, service: RunService, asked: Asked, session: str | None) -> setup.Request:
+    """Return what the run is started with. Raises UsageError or WorkflowError, before anything is changed."""
     reference = asked.flow or value(home.data, "flow")[0]
     folder = session or run_id(service.clock(), os.urandom(10))
-    request = setup.Request(
+    before = home.index.runs_of_session(session) if session else []
+    setup.need(asked.text)
+    return setup.Request(
         task=asked.text,
         flow=flows.usable(reference, Path.cwd(), service.root),
         mode="session",
         holder=select.session_holder(session, folder),
         actor=f"session:{session}" if session else f"caller:{folder}",
         session=folder,
+        replaced=before[-1].label if before else "",
     )
-    name = asked.topic or label(asked.text)
-    return setup.start(service, request, lambda state: home.note(service, state, session or state.folder, name))
 
 
-def _say(service: RunService, state: State, mode: str, as_json: bool) -> None:
+def _begin(home: Home, service: RunService, asked: Asked, request: setup.Request, mode: str, as_json: bool) -> None:
+    name, moved = asked.topic or label(asked.text), list[Path]()
+    state = setup.start(service, request, lambda state: home.note(service, state, state.folder, name), moved.append)
     brief = service.brief(state)
     if as_json:
         output.as_json({"run": state.run, "head": state.head, "mode": mode, "tick": brief.tick()})
         return
     output.line(f"Run {state.run} started in {service.root}")
+    output.line(f"Topic: {mask(name)}; {f'session: {state.session}' if state.session else 'driven by hand'}")
     output.line(f"Workflow: {state.flow} ({state.workflow[:12]}); mode: {mode}")
     output.line(f"Run folder: {service.folder(state).path}")
+    for place in moved:
+        output.line(f"The run folder that was there before is now {place}")
+    if brief.stage.interruptible:
+        output.line(f"Stage {state.stage} is interruptible: the agent may end its turn there to talk with you.")
     output.line()
     output.line(brief.context().rstrip("\n"))

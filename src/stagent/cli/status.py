@@ -23,10 +23,10 @@ _UNHEARD = 15 * 60 * 1000
 _REFUSAL_LINES = 12
 _ERROR = "error: "
 _SESSION_WAITS = {
-    "picker": "an answer in the session's picker",
+    "picker": "your answer in the session's picker",
     "permission": "a permission in the session",
-    "idle": "somebody to say something in the session",
-    "question": "an answer in the session",
+    "idle": "somebody to say something in the session, which is idle",
+    "question": "your answer in the session",
     "gate": "a person's decision: /stagent:approve or /stagent:reject",
     "notification": "somebody to look at the session",
 }
@@ -36,8 +36,8 @@ _SESSION_WAITS = {
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
     """Where a run stands, for people and programs. `driver`: running, stale, waiting, idle or none.
 
-    `session_waits` is what the session that drives the run waits for, `error` what its last turn ended with, `doubt`
-    why the last decision a hook saw did not count.
+    `session_waits` is what the session that drives the run waits for, `session_since` since when (unix milliseconds),
+    `error` what its last turn ended with, `doubt` why the last decision a hook saw did not count.
     """
 
     run: str
@@ -58,6 +58,7 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     started_at: int
     updated_at: int
     session_waits: str = ""
+    session_since: int = 0
     error: str = ""
     doubt: str = ""
 
@@ -110,20 +111,50 @@ def stand(service: RunService, state: State) -> Standing:
         seq=state.seq,
         started_at=state.started_at,
         updated_at=state.updated_at,
-        **_session_side(service, state),
+        **_session_side(service, state),  # type: ignore[arg-type]  # its keys are those fields
     )
 
 
-def _session_side(service: RunService, state: State) -> dict[str, str]:
+class Waiting(msgspec.Struct, frozen=True, kw_only=True):
+    """What the session that drives a run waits for, and since when (unix milliseconds), or the error it ended with.
+
+    `person` says that somebody must act.
+    """
+
+    what: str = ""
+    since: int = 0
+    error: str = ""
+    person: bool = False
+
+
+def waiting(service: RunService, state: State) -> Waiting:
+    """Return what hooks noted beside the live file of a run's session; nothing when no living process drives it."""
+    if not state.session or not state.live or service.gatherer.holder_alive(state) is False:
+        return Waiting()
+    kept = service.home.live(state.session).with_suffix(".waiting")
+    word = (read(kept, 4096) or b"").decode("utf-8", "replace")
+    if not word:
+        return Waiting()
+    try:
+        since = kept.stat().st_mtime_ns // 10**6
+    except FileNotFoundError:
+        return Waiting()
+    if word.startswith(_ERROR):
+        return Waiting(since=since, error=mask(word.removeprefix(_ERROR)))
+    reason, _, agent = word.partition("@")
+    what = _SESSION_WAITS.get(reason, word) + (f", for its sub-agent {agent[:12]}" if agent else "")
+    return Waiting(what=mask(what), since=since, person=reason in _SESSION_WAITS)
+
+
+def _session_side(service: RunService, state: State) -> dict[str, str | int]:
     """Return what hooks noted about the session that drives a run, beside its live file."""
     if not state.session or state.ended:
         return {}
-    live = service.home.live(state.session)
-    waiting = (read(live.with_suffix(".waiting"), 4096) or b"").decode("utf-8", "replace") if state.live else ""
-    doubt = (read(live.with_suffix(DOUBT), 65536) or b"").decode("utf-8", "replace").partition("\n")[2]
-    error = waiting.removeprefix(_ERROR) if waiting.startswith(_ERROR) else ""
-    named = "" if error else _SESSION_WAITS.get(waiting, waiting)
-    return {"session_waits": mask(named), "error": mask(error), "doubt": mask(doubt)}
+    found = waiting(service, state)
+    doubt = (read(service.home.live(state.session).with_suffix(DOUBT), 65536) or b"").decode("utf-8", "replace")
+    doubt = mask(doubt.partition("\n")[2])
+    since = found.since if found.what else 0
+    return {"session_waits": found.what, "session_since": since, "error": found.error, "doubt": doubt}
 
 
 def _holder(state: State) -> str:
@@ -216,7 +247,8 @@ def _print(service: RunService, state: State, standing: Standing) -> None:
     if standing.waits_for:
         output.line(f"Waits:    for {standing.waits_for}")
     if standing.session_waits:
-        output.line(f"Session:  waits for {plain(standing.session_waits)}")
+        since = age(service.clock() - standing.session_since)
+        output.line(f"Session:  waits for {plain(standing.session_waits)}, since {since}")
     if standing.error:
         output.line(f"Error:    the agent's last turn ended with: {plain(standing.error)}")
     if standing.doubt:

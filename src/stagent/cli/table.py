@@ -38,6 +38,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "show": ("show", "Show a run: its stages, attempts, checks and decisions."),
     "log": ("log", "Print a run's events."),
     "logs": ("logs", "Print what the agents of a run said."),
+    "activity": ("activity", "Print what the tools of a session's run were used for."),
     "diff": ("diff", "Print what changed in the project since the run began."),
     "export": ("export", "Write a run as one self-contained report."),
     "ps": ("ps", "List the attempts that run on this machine now."),

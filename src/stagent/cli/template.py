@@ -46,7 +46,7 @@ def list_command(as_json: bool) -> int:
             str(item["source"]),
             str(item["digest"])[:12],
             str(item["count"]),
-            plain(str(item["title"])),
+            plain(str(item["title"] or item["description"])),
         ]
         for item in found
     ]
@@ -64,6 +64,7 @@ def _listed(item: flows.Template) -> dict[str, object]:
         "source": item.source,
         "folder": str(item.folder),
         "title": "",
+        "description": "",
         "digest": "",
         "stages": [],
         "count": "-",
@@ -73,7 +74,7 @@ def _listed(item: flows.Template) -> dict[str, object]:
         _, texts, workflow, problems = flows.read(str(item.folder), item.folder)
     except WorkflowError as error:
         return {**document, "problem": document["problem"] or error.what}
-    document["digest"] = templates.fingerprint(texts)
+    document |= {"digest": templates.fingerprint(texts), "description": templates.description(texts)}
     if workflow is not None:
         document |= {"title": workflow.title, "stages": list(workflow.stages), "count": len(workflow.stages)}
     bad = len(errors(problems))

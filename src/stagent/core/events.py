@@ -123,6 +123,28 @@ class AttemptEnded(Data, frozen=True, kw_only=True, tag="attempt.ended"):
     digest: str | None = None
 
 
+class AgentStarted(Data, frozen=True, kw_only=True, tag="agent.started"):
+    """A sub-agent that helps the main agent began; `kind` is its type. The stage's own makes an attempt instead."""
+
+    stage: str
+    epoch: int
+    agent: str
+    kind: str
+
+
+class AgentEnded(Data, frozen=True, kw_only=True, tag="agent.ended"):
+    """A sub-agent that is no attempt of this epoch ended; `stage` and `epoch` are those in which it began.
+
+    `late` after its stage was left, `gone` without a word, `unknown` when nothing says that it began: then they are
+    those in which the run stands.
+    """
+
+    stage: str
+    epoch: int
+    agent: str
+    outcome: Literal["ended", "late", "gone", "unknown"]
+
+
 class ArtifactRecorded(Data, frozen=True, kw_only=True, tag="artifact.recorded"):
     """The engine read the current stage's artifact: digest of the file, of its body, its result and its producer."""
 
@@ -288,6 +310,8 @@ Event = (
     | StageEntered
     | AttemptStarted
     | AttemptEnded
+    | AgentStarted
+    | AgentEnded
     | ArtifactRecorded
     | CheckStarted
     | CheckEnded

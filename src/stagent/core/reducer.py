@@ -122,7 +122,8 @@ def _attempt_started(state: State, data: ev.AttemptStarted, envelope: ev.Envelop
     changes: Changes = {"attempt": data.number, "attempts": attempts, "refusal": ""}
     if data.agent is not None:
         agents = (*state.agents, Agent(id=data.agent, started_at=envelope.at))
-        return {**changes, "agents": agents[-_RECENT_AGENTS:]}
+        # One that an earlier stage left behind may be given more to do.
+        return {**changes, "agents": agents[-_RECENT_AGENTS:], "others": _without(state, data.agent)}
     return {
         **changes,
         "attempt_open": True,
@@ -153,6 +154,26 @@ def _attempt_ended(state: State, data: ev.AttemptEnded, envelope: ev.Envelope) -
     if data.session is not None:
         changes["agent_session"] = data.session
     return changes
+
+
+def _agent_started(state: State, data: ev.AgentStarted, envelope: ev.Envelope) -> Changes:
+    fresh = Agent(id=data.agent, started_at=envelope.at, kind=data.kind, stage=data.stage, epoch=data.epoch)
+    return {"others": (*_without(state, data.agent), fresh)[-_RECENT_AGENTS:]}
+
+
+def _agent_ended(state: State, data: ev.AgentEnded, envelope: ev.Envelope) -> Changes:
+    return {"others": _without(state, data.agent)}
+
+
+def _without(state: State, agent: str) -> tuple[Agent, ...]:
+    return tuple(other for other in state.others if other.id != agent)
+
+
+def _left(state: State) -> tuple[Agent, ...]:
+    """Return the sub-agents that still run when the stage, or its driver, leaves them behind."""
+    running = [replace(agent, stage=state.stage, epoch=state.epoch) for agent in state.agents if not agent.ended]
+    known = {agent.id for agent in running}
+    return (*(other for other in state.others if other.id not in known), *running)[-_RECENT_AGENTS:]
 
 
 def _artifact(state: State, data: ev.ArtifactRecorded, envelope: ev.Envelope) -> Changes:
@@ -213,7 +234,7 @@ def _gate_decided(state: State, data: ev.GateDecided, envelope: ev.Envelope) -> 
 
 
 def _transitioned(state: State, data: ev.Transitioned, envelope: ev.Envelope) -> Changes:
-    changes: Changes = {"epoch": data.epoch}
+    changes: Changes = {"epoch": data.epoch, **_parted(state)}
     if state.artifact is not None and data.digest is not None:
         changes["accepted"] = {**state.accepted, data.source: state.artifact}
     if data.protect is not None:
@@ -222,7 +243,11 @@ def _transitioned(state: State, data: ev.Transitioned, envelope: ev.Envelope) ->
 
 
 def _interrupted(state: State, data: ev.Interrupted, envelope: ev.Envelope) -> Changes:
-    return {"status": "interrupted", "lease": None, "last_head": data.head or state.last_head, "agents": ()}
+    return {"status": "interrupted", "lease": None, "last_head": data.head or state.last_head, **_parted(state)}
+
+
+def _parted(state: State) -> Changes:
+    return {"agents": (), "others": _left(state)}
 
 
 def _resumed(state: State, data: ev.Resumed, envelope: ev.Envelope) -> Changes:
@@ -233,6 +258,8 @@ def _resumed(state: State, data: ev.Resumed, envelope: ev.Envelope) -> Changes:
         "fence": data.fence,
         "last_head": data.head or state.last_head,
         "agents": (),
+        # Those of another session are not this one's to stop.
+        "others": _left(state) if _session(data.holder, "") == state.session else (),
     }
     if state.status in ("blocked", "escalated"):
         changes["refused"] = 0
@@ -252,6 +279,7 @@ def _taken_over(state: State, data: ev.TakenOver, envelope: ev.Envelope) -> Chan
         "session": _session(data.holder, state.session),
         "fence": data.fence,
         "agents": (),
+        "others": (),
     }
 
 
@@ -272,7 +300,7 @@ def _budget(state: State, data: ev.BudgetReached, envelope: ev.Envelope) -> Chan
 
 
 def _stalled(state: State, data: ev.Stalled, envelope: ev.Envelope) -> Changes:
-    return {"status": "stalled", "lease": None, "agents": ()}
+    return {"status": "stalled", "lease": None, **_parted(state)}
 
 
 def _blocked(state: State, data: ev.Blocked, envelope: ev.Envelope) -> Changes:
@@ -296,7 +324,7 @@ def _terminal(state: State, data: ev.Terminal, envelope: ev.Envelope) -> Changes
         "epoch": data.epoch,
         "report": data.report,
         "attempt_open": False,
-        "agents": (),
+        **_parted(state),
     }
 
 
@@ -305,6 +333,8 @@ _HANDLERS: dict[type[ev.Data], Handler] = {
     ev.StageEntered: _entered,
     ev.AttemptStarted: _attempt_started,
     ev.AttemptEnded: _attempt_ended,
+    ev.AgentStarted: _agent_started,
+    ev.AgentEnded: _agent_ended,
     ev.ArtifactRecorded: _artifact,
     ev.CheckStarted: _check_started,
     ev.CheckEnded: _check_ended,

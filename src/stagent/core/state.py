@@ -57,10 +57,16 @@ class GateState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Agent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A sub-agent or process that works on the current stage in this epoch."""
+    """A sub-agent of a session: one that works on the current stage in this epoch, or another that still runs.
+
+    For another, `kind` is its type (empty: the stage's own worker), `stage` and `epoch` where it began.
+    """
 
     id: str
     started_at: int
+    kind: str = ""
+    stage: str = ""
+    epoch: int = 0
     ended: bool = False
     mark: FileMark | None = None
     digest: str | None = None
@@ -74,7 +80,8 @@ class State(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     `refused` counts refused or failed attempts of this epoch; `attempts` counts attempts per stage over the run;
     `spent_usd`, `spent_tokens` and `worked_millis` sum up what its attempts took; `reached` maps a budget to the last
     that followed from it (`warn`, `pause`, or `acknowledged` after one), `refusal_before` is the refusal that a pause
-    or halt of a budget stands over.
+    or halt of a budget stands over; `others` are the sub-agents that run beside the stage's own: those that help in it,
+    and those that earlier stages, or the driver before an interruption, left behind.
     """
 
     run: str
@@ -109,6 +116,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     checks: dict[str, CheckState] = {}
     gate: GateState | None = None
     agents: tuple[Agent, ...] = ()
+    others: tuple[Agent, ...] = ()
     attempt: int = 0
     attempt_open: bool = False
     attempt_pid: int | None = None

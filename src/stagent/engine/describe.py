@@ -37,6 +37,20 @@ def _check(data: ev.CheckStarted) -> str:
     return f"check {data.name} started"
 
 
+def _agent(data: ev.AgentStarted) -> str:
+    return f"sub-agent {data.agent} ({data.kind}) helps in {data.stage}"
+
+
+def _agent_over(data: ev.AgentEnded) -> str:
+    words = {
+        "ended": "ended",
+        "late": f"of {data.stage}, epoch {data.epoch}, ended after its stage was left",
+        "gone": "is gone without a word",
+        "unknown": "ended; nothing says that it began",
+    }
+    return f"sub-agent {data.agent} {words[data.outcome]}"
+
+
 def _check_over(data: ev.CheckEnded) -> str:
     code = f", exit {data.exit}" if data.exit not in (None, 0) else ""
     return f"check {data.name}: {data.outcome}{code} ({data.millis / 1000:.1f} s)"
@@ -101,6 +115,8 @@ _WORDS: dict[type, object] = {
     ev.StageEntered: _entered,
     ev.AttemptStarted: _attempt,
     ev.AttemptEnded: _attempt_over,
+    ev.AgentStarted: _agent,
+    ev.AgentEnded: _agent_over,
     ev.ArtifactRecorded: _artifact,
     ev.CheckStarted: _check,
     ev.CheckEnded: _check_over,

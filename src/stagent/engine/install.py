@@ -33,13 +33,15 @@ _PLAIN = re.compile(r"/[A-Za-z0-9._/:=,@%+-]*\Z")
 _MAKER = re.compile(r"\.(\d+)\.(?:new|old)\Z")
 _WRITERS = "Write|Edit|MultiEdit|NotebookEdit"
 _SECONDS = 5
+HOOK_FILES = ("hook", "toolrules", "masks")
+"""The hook, and what it loads from beside it when it is needed."""
 HOOKS: dict[str, tuple[str | None, int]] = {
     "SessionStart": (None, _SECONDS),
     "UserPromptSubmit": (None, _SECONDS),
     "UserPromptExpansion": (None, _SECONDS),
-    "PreToolUse": (f"{_WRITERS}|Bash|Agent|Task|AskUserQuestion|Skill", 10),
-    "PostToolUse": (f"{_WRITERS}|AskUserQuestion", _SECONDS),
-    "PostToolUseFailure": ("Agent|Task|AskUserQuestion", _SECONDS),
+    "PreToolUse": (None, 10),
+    "PostToolUse": (None, _SECONDS),
+    "PostToolUseFailure": (None, _SECONDS),
     "PermissionRequest": (None, _SECONDS),
     "SubagentStart": (None, _SECONDS),
     "SubagentStop": (None, _SECONDS),
@@ -51,7 +53,7 @@ HOOKS: dict[str, tuple[str | None, int]] = {
     "ConfigChange": (None, _SECONDS),
     "SessionEnd": (None, 1),
 }
-"""Event -> (which tools it looks at, None for an event without tools; time limit in seconds).
+"""Event -> (which tools it looks at, None for all; time limit in seconds).
 
 `Stop` may have to compare the whole project once, `PreToolUse` to have a command line read; the platform ends
 `SessionEnd` hooks after about a second anyway.
@@ -75,19 +77,22 @@ class Layout:
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """What an installation writes: the files below `root` by their path there, and the launcher outside of it."""
+    """What an installation writes: the files below `root` by their path there, and the launcher outside of it.
+
+    Of each file of `hooks` (in the plugin's `hooks/`) its byte code is written as well.
+    """
 
     root: Path
     files: dict[str, bytes]
-    hook: bytes
+    hooks: tuple[str, ...]
     launcher: Path
     launcher_text: bytes
 
     @property
     def paths(self) -> list[str]:
         """Every file that is written, absolute, sorted."""
-        made = "plugins/stagent/hooks/hook.pyc"
-        return sorted([str(self.launcher), *(str(self.root / name) for name in (*self.files, made))])
+        made = [f"plugins/{PLUGIN}/hooks/{name}.pyc" for name in self.hooks]
+        return sorted([str(self.launcher), *(str(self.root / name) for name in (*self.files, *made))])
 
 
 def plan(home: DataHome, python: str = sys.executable, launcher_path: str = "") -> Plan:
@@ -106,13 +111,12 @@ def plan(home: DataHome, python: str = sys.executable, launcher_path: str = "") 
             where=str(launcher),
             remedy=f"Set {LAUNCHER_VARIABLE} to a path of letters, digits and . _ / - only.",
         )
-    hook = (files("stagent.hooks") / "hook.py").read_bytes()
     relative = layout.plugin.relative_to(layout.root).as_posix()
     written = {
         ".claude-plugin/marketplace.json": _json(_marketplace()),
         f"{relative}/.claude-plugin/plugin.json": _json(_manifest()),
         f"{relative}/hooks/hooks.json": _json(hook_table(home, python)),
-        f"{relative}/hooks/hook.py": hook,
+        **{f"{relative}/hooks/{name}.py": (files("stagent.hooks") / f"{name}.py").read_bytes() for name in HOOK_FILES},
         "version": f"{__version__}\n".encode(),
         "launcher": f"{launcher}\n".encode(),
         "python": f"{python}\n".encode(),
@@ -124,7 +128,7 @@ def plan(home: DataHome, python: str = sys.executable, launcher_path: str = "") 
         f"#!/bin/sh\n{LAUNCHER_MARK}{home.root}\nSTAGENT_HOME={shlex.quote(str(home.root))}\nexport STAGENT_HOME\n"
         f'exec {shlex.quote(python)} -I -m stagent "$@"\n'
     )
-    return Plan(root=layout.root, files=written, hook=hook, launcher=launcher, launcher_text=text.encode())
+    return Plan(root=layout.root, files=written, hooks=HOOK_FILES, launcher=launcher, launcher_text=text.encode())
 
 
 def hook_table(home: DataHome, python: str) -> dict[str, object]:
@@ -160,7 +164,8 @@ def generate(planned: Plan) -> None:
                 _clear(path)
         for name, data in planned.files.items():
             _write(fresh / name, data)
-        _compile(planned, fresh / "plugins" / PLUGIN / "hooks" / "hook.pyc")
+        for name in planned.hooks:
+            _compile(planned, fresh / "plugins" / PLUGIN / "hooks" / f"{name}.pyc")
         _write(beside, planned.launcher_text, 0o755)
         _exchange(fresh, planned.root)
         hit("install.place.before")
@@ -250,7 +255,7 @@ def _own_launcher(planned: Plan) -> None:
 def _compile(planned: Plan, target: Path) -> None:
     # Run by this very interpreter: byte code of another version would be refused by it at every event.
     source = target.with_suffix(".py")
-    shown = str(planned.root / "plugins" / PLUGIN / "hooks" / "hook.py")
+    shown = str(planned.root / "plugins" / PLUGIN / "hooks" / source.name)
     mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
     py_compile.compile(str(source), str(target), dfile=shown, doraise=True, optimize=2, invalidation_mode=mode)
 

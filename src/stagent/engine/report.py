@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from stagent.core.evidence import Found
 from stagent.core.frontmatter import rewrite
+from stagent.core.ids import attempt_id
 from stagent.core.model import Workflow
 from stagent.core.state import State
 from stagent.engine.folder import ARTIFACT_LIMIT, RunFolder, read
@@ -19,16 +21,21 @@ UNPROVEN = (
 )
 
 
-def final_report(workflow: Workflow, state: State, folder: RunFolder, terminal: str, epoch: int, now: int) -> bytes:
-    """Return the bytes of `<terminal>-report.md`: the agent's with epoch and result corrected, else a summary."""
+def final_report(
+    workflow: Workflow, state: State, folder: RunFolder, terminal: str, epoch: int, now: int, last: Found | None = None
+) -> bytes:
+    """Return the bytes of `<terminal>-report.md`: the agent's with epoch and result corrected, else a summary.
+
+    `last` is the artifact of the current stage where the run ends by it.
+    """
     own = read(folder.artifact(terminal), ARTIFACT_LIMIT) or b""
     if own.strip():
         return rewrite(own, {"epoch": str(epoch), "result": terminal})
     head = {"epoch": str(epoch), "result": terminal}
-    return rewrite(_summary(workflow, state, terminal, epoch, now).encode(), head)
+    return rewrite(_summary(workflow, state, terminal, epoch, now, last).encode(), head)
 
 
-def _summary(workflow: Workflow, state: State, terminal: str, epoch: int, now: int) -> str:
+def _summary(workflow: Workflow, state: State, terminal: str, epoch: int, now: int, last: Found | None) -> str:
     lines = ["", f"# Run {state.run}: {terminal}", "", NOTICE, ""]
     if workflow.is_success(terminal) and not workflow.protected_success:
         lines += [UNPROTECTED, ""]
@@ -48,17 +55,31 @@ def _summary(workflow: Workflow, state: State, terminal: str, epoch: int, now: i
         "## Accepted artifacts",
         "",
     ]
-    accepted = dict(state.accepted)
-    if state.artifact is not None and state.status == "running":
-        accepted[state.stage] = state.artifact
-    if accepted:
+    rows = [
+        (name, item.epoch, item.result, item.digest, f"{item.producer.kind} {item.producer.id}".strip())
+        for name, item in state.accepted.items()
+        if last is None or name != state.stage
+    ]
+    if last is not None:
+        rows.append((state.stage, state.epoch, last.result, last.digest, _maker(workflow, state)))
+    if rows:
         lines += ["| stage | epoch | result | digest | made by |", "|---|---|---|---|---|"]
-        for name, item in accepted.items():
-            made = f"{item.producer.kind} {item.producer.id}".strip()
-            lines.append(f"| {name} | {item.epoch} | {item.result} | `{item.digest[:12]}` | {made} |")
+        lines += [f"| {name} | {at} | {result} | `{digest[:12]}` | {made} |" for name, at, result, digest, made in rows]
     else:
         lines.append("None.")
     return "\n".join(lines) + "\n"
+
+
+def _maker(workflow: Workflow, state: State) -> str:
+    """Return who made the artifact the run ends by, as far as that is known before it is accepted."""
+    stage, holder = workflow.stages[state.stage], state.lease.holder if state.lease else None
+    if stage.kind in ("human", "command"):
+        return {"human": "person", "command": "engine"}[stage.kind]
+    if holder is None or holder.kind == "runner":
+        return f"attempt {state.agent_session or attempt_id(state.run, state.epoch, max(state.attempt, 1))}"
+    if stage.execution == "subagent" and state.agents:
+        return f"subagent {state.agents[-1].id}"
+    return f"session {holder.session or ''}".strip()
 
 
 def stamp(millis: int) -> str:

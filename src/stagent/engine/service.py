@@ -256,7 +256,8 @@ class RunService:
         return gathered
 
     def _with_report(self, workflow: Workflow, state: State, gathered: Gathered, terminal: str, epoch: int) -> Gathered:
-        report = final_report(workflow, state, self.folder(state), terminal, epoch, self.clock())
+        last = gathered.evidence.artifact
+        report = final_report(workflow, state, self.folder(state), terminal, epoch, self.clock(), last)
         name, blobs = blob(report)
         evidence = msgspec.structs.replace(gathered.evidence, report=name)
         return Gathered(evidence, {**gathered.blobs, **blobs})

@@ -16,6 +16,7 @@ import msgspec
 from stagent.core.canonical import digest, encode
 from stagent.core.events import Holder, RunStarted, StageEntered
 from stagent.core.ids import run_id
+from stagent.core.masking import mask
 from stagent.core.model import Workflow
 from stagent.core.ports import Workspace
 from stagent.core.state import State
@@ -35,7 +36,10 @@ INIT_TIMEOUT = 120.0
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """What a run is started with; `session` names the run folder of a session's run."""
+    """What a run is started with.
+
+    `session` names the run folder of a session's run; `replaced` is the topic of the run whose folder that was before.
+    """
 
     task: str
     flow: Flow
@@ -43,22 +47,28 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     holder: Holder
     actor: str
     session: str | None = None
+    replaced: str = ""
 
 
-def start(service: RunService, request: Request, note: Callable[[State], None] = lambda state: None) -> State:
+def start(
+    service: RunService,
+    request: Request,
+    note: Callable[[State], None] = lambda state: None,
+    archived: Callable[[Path], None] = lambda place: None,
+) -> State:
     """Create a run in its first stage. Raises UsageError, WorkflowError or WorkspaceError before anything is written.
 
-    The caller has made sure that the session has no live run; `note` writes the run into the index.
+    The caller has made sure that the session has no live run; `note` writes the run into the index, `archived` is told
+    where the run folder that was in the way lies now.
     """
-    if not request.task.strip():
-        raise UsageError("start.no_task", "there is no task", where="start", remedy="Say what is to be done.")
+    need(request.task)
     workflow, workspace = request.flow.workflow, service.workspace
     baseline = workspace.snapshot() if workflow.modifies_worktree else None
     files = _run_files(workflow, service.root, decisive := pinned_environment())
     run = run_id(service.clock(), os.urandom(10))
     folder = request.session or run
     workspace.keep_private(f"/{NAME}/")
-    archive(service.root, folder)
+    _put_away(service.root, folder, request.replaced, archived)
     pinned, model, blobs = pin(request.flow)
     task, pins = request.task.encode("utf-8", "surrogateescape"), encode(decisive)
     blobs |= {digest(data): data for data in (task, pins, *files.values())}
@@ -85,6 +95,18 @@ def start(service: RunService, request: Request, note: Callable[[State], None] =
     service.publisher.refresh(state)
     sweep(service.home, service.root)
     return state
+
+
+def _put_away(root: Path, folder: str, topic: str, archived: Callable[[Path], None]) -> None:
+    place = archive(root, folder, topic=topic)
+    if place is not None:
+        archived(place)
+
+
+def need(task: str) -> None:
+    """Raise UsageError for a task without a word."""
+    if not task.strip():
+        raise UsageError("start.no_task", "there is no task", where="start", remedy="Say what is to be done.")
 
 
 def _entry_tree(workflow: Workflow, workspace: Workspace, baseline: str | None) -> str | None:
@@ -140,14 +162,17 @@ def _run_files(workflow: Workflow, root: Path, decisive: Mapping[str, str]) -> M
     return files
 
 
-def archive(root: Path, folder: str, suffix: str = "") -> Path | None:
-    """Move an old run folder into `.stagent/.archive/` and return its new place; None when there is none."""
+def archive(root: Path, folder: str, suffix: str = "", topic: str = "") -> Path | None:
+    """Move an old run folder into `.stagent/.archive/` and return its new place; None when there is none.
+
+    It is named after the time, the run's topic (its folder, where that has no letter to show) and the suffix.
+    """
     old = RunFolder(root, folder).path
     if not old.exists():
         return None
     stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
-    safe = re.sub(r"-+", "-", re.sub(r"[^A-Za-z0-9_-]", "-", folder)).strip("-")[:40] or "orphan"
-    base = root / NAME / ".archive" / f"{stamp}-{safe}{suffix}"
+    named = _as_name(mask(topic)) or _as_name(folder) or "orphan"
+    base = root / NAME / ".archive" / f"{stamp}-{named}{suffix}"
     base.parent.mkdir(parents=True, exist_ok=True)
     for number in range(1, 1000):
         place = base if number == 1 else base.with_name(f"{base.name}-{number}")
@@ -157,3 +182,8 @@ def archive(root: Path, folder: str, suffix: str = "") -> Path | None:
             hit("archive.move.after")
             return place
     raise UsageError("archive.full", "too many archives of one second", where=str(base), remedy="Try again.")
+
+
+def _as_name(text: str) -> str:
+    """Return at most 40 letters of a text that may stand in the name of a folder."""
+    return re.sub(r"-+", "-", re.sub(r"[^A-Za-z0-9_-]", "-", text)).strip("-")[:40].rstrip("-")

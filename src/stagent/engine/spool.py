@@ -8,14 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
 from stagent.core import commands as cmd
 from stagent.core.canonical import digest
-from stagent.core.events import ArtifactRecorded, AttemptEnded, AttemptStarted, Event, FileMark, Producer
+from stagent.core.events import (
+    AgentEnded,
+    AgentStarted,
+    ArtifactRecorded,
+    AttemptEnded,
+    AttemptStarted,
+    Event,
+    FileMark,
+    Producer,
+)
 from stagent.core.evidence import Found
-from stagent.core.state import State
+from stagent.core.state import Agent, State
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -99,7 +109,8 @@ def command(line: Line, state: State, found: Found | None) -> cmd.Command | None
     if line.e == "SubagentStop" and line.a:
         return _stopped(line.a, line, state, found)
     if line.e == "SubagentGone":
-        return _stopped(str(line.d.get("agent")), line, state, None)
+        own = [agent.id for agent in state.agents if not agent.ended and agent.id in named(line)]
+        return _stopped(own[0], line, state, None) if own else None
     if line.e == "Stalled":
         blocks, why = line.d.get("blocks"), reason(line)
         return cmd.Stall(blocks=blocks if isinstance(blocks, int) else 0, text=digest(why) if why else None)
@@ -108,6 +119,43 @@ def command(line: Line, state: State, found: Found | None) -> cmd.Command | None
     if line.e == "Rebound":
         return cmd.Rebind(session=line.s)
     return None
+
+
+def named(line: Line) -> list[str]:
+    """Return the sub-agents a line about vanished ones names."""
+    agents = line.d.get("agents")
+    return [agent for agent in agents if isinstance(agent, str)] if isinstance(agents, list) else []
+
+
+def others(line: Line, state: State) -> list[Event]:
+    """Return what a line of the run's session says about sub-agents that are not the current stage's own.
+
+    The end of one that was left behind counts from whoever reports it: it moves nothing.
+    """
+    if state.ended:
+        return []
+    known = {agent.id: agent for agent in state.others}
+    here = state.live and line.d.get("epoch", state.epoch) == state.epoch
+    if line.e == "HelperStart" and line.a and here:
+        before = known.get(line.a)
+        if before is not None and (before.stage, before.epoch) == (state.stage, state.epoch):
+            return []
+        kind = str(line.d.get("type"))
+        return [AgentStarted(stage=state.stage, epoch=state.epoch, agent=line.a, kind=kind)]
+    if line.e == "SubagentGone":
+        return [_over(known[agent], state, "gone") for agent in named(line) if agent in known]
+    if line.e not in ("HelperStop", "SubagentStop") or not line.a:
+        return []
+    if line.a in known:
+        return [_over(known[line.a], state, "ended")]
+    if any(agent.id == line.a for agent in state.agents) or not here:
+        return []
+    return [AgentEnded(stage=state.stage, epoch=state.epoch, agent=line.a, outcome="unknown")]
+
+
+def _over(agent: Agent, state: State, outcome: Literal["ended", "gone"]) -> AgentEnded:
+    late = outcome == "ended" and (agent.stage, agent.epoch) != (state.stage, state.epoch)
+    return AgentEnded(stage=agent.stage, epoch=agent.epoch, agent=agent.id, outcome="late" if late else outcome)
 
 
 def reason(line: Line) -> bytes:

@@ -15,7 +15,7 @@ from stagent.core.evidence import Evidence
 from stagent.core.ids import is_session
 from stagent.core.refusals import Refusal
 from stagent.core.state import State
-from stagent.engine import persons, spool
+from stagent.engine import activity, persons, spool
 from stagent.engine.evidence import HOST, Gatherer
 from stagent.engine.folder import RunFolder, look, read, remove, write
 from stagent.engine.journal import Journal
@@ -77,6 +77,9 @@ class SpoolFold:
             actor, events = "engine", self._next_process(state, line)
         elif line.e == "Decision" and line.s == state.session:
             self._stray(state, line)
+        elif line.s == state.session:
+            # Whoever was left behind may end after the lease has.
+            actor, events = f"hook:{line.s}", spool.others(line, state) if not state.live else []
         fresh = self.journal.append(state, events, actor, blobs, behind)
         self.publisher.after(state, fresh, events)
         reference = line.d.get("reference") if line.e == "Decision" else None
@@ -94,16 +97,21 @@ class SpoolFold:
         foreign = spool.foreign_artifact(line, state, found)
         if foreign and seen and found:
             return actor, foreign, {found.digest: seen[1]}
-        command = spool.command(line, state, found)
+        command, beside = spool.command(line, state, found), spool.others(line, state)
+        if isinstance(command, cmd.EndAttempt) and command.event.agent:
+            # What it did is a stream of its own; its end names it as it is now.
+            stream, size = activity.digest(self.home.activity(state.run), command.event.agent)
+            event = msgspec.structs.replace(command.event, stream=stream or None, stream_bytes=size)
+            command = cmd.EndAttempt(event=event)
         if command is None:
-            return actor, [], {}
+            return actor, beside, {}
         holder = state.lease.holder if state.lease else None
         caller = cmd.Caller(
             actor=actor, kind="session", session=holder.session if holder else None, pid=holder.pid if holder else None
         )
         answer = decide(workflow, state, caller, command, Evidence())
         why = {command.text: spool.reason(line)} if isinstance(command, cmd.Stall) and command.text else {}
-        return actor, [] if isinstance(answer, Refusal) else answer, why
+        return actor, [*([] if isinstance(answer, Refusal) else answer), *beside], why
 
     def _next_process(self, state: State, line: spool.Line) -> list[Event]:
         """Let the process that went on with the session's conversation have the lease of one that is dead."""

@@ -76,6 +76,12 @@ def fingerprint(texts: Mapping[str, bytes]) -> str:
     return digest(encode({name: digest(data) for name, data in texts.items()}))
 
 
+def description(texts: Mapping[str, bytes]) -> str:
+    """Return the first line of a workflow's readme that is no heading; empty without one."""
+    lines = texts.get("readme.md", b"").decode("utf-8", "replace").splitlines()
+    return next((line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")), "")
+
+
 def scaffold(name: str) -> dict[str, bytes]:
     """Return the files of a small workflow that validates strictly, to begin with."""
     folder = resources("stagent") / "scaffold"

@@ -14,12 +14,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from stagent.hooks import hook
+    from stagent.hooks import hook, toolrules
 
     Json = dict[str, Any]
 else:
     sys.path.insert(0, sys.argv[0].rpartition("/")[0])
     import hook
+    import toolrules
 
 PLAIN = ("context", "bootstrap")
 OWN = ("Write", "Edit", "MultiEdit")
@@ -33,9 +34,10 @@ class Attempt(hook.Hook):
         tools = self.live["tools"]
         if self.tool == "StructuredOutput":
             return self.structured()
-        allowed = tools["allow"] is None or listed(self.tool, tools["allow"], True)
-        free = allowed and not listed(self.tool, tools["deny"], False)
-        answer = self.before_tool() if self.tool in hook.WRITERS or self.tool == "Bash" else None
+        # Patterns about inputs are judged by the process itself: it was started with them.
+        allowed = tools["allow"] is None or bool(toolrules.patterns(self.tool, tools["allow"]))
+        free = allowed and "" not in toolrules.patterns(self.tool, tools["deny"])
+        answer = self.guard() if self.tool in hook.WRITERS or self.tool == "Bash" else None
         if free or (self.tool in OWN and decision(answer) == "allow"):
             return answer
         return hook.permit("deny", f"stage {self.live['stage']} works without the tool {self.tool}.")
@@ -67,16 +69,6 @@ class Attempt(hook.Hook):
             return hook.permit("deny", f"an attempt does not call stagent {found}. Finish the artifact and end.")
         named = line.reaches(self.home, self.text("cwd"))
         return hook.permit("deny", "the data home belongs to the engine.") if named else None
-
-
-def listed(tool: str, rules: list[str], patterns: bool) -> bool:
-    """Say whether a list of rules names a tool; `patterns` counts rules about some of its inputs as well."""
-    for rule in rules:
-        name, opening, _ = rule.partition("(")
-        server = name.startswith("mcp__") and tool.startswith(name.rstrip("*").rstrip("_") + "__")
-        if (name == tool or server) and (patterns or not opening):
-            return True
-    return False
 
 
 def decision(answer: Json | None) -> str:

@@ -26,8 +26,16 @@ LARGE = 64 << 20  # what is not read any more: an event, an artifact (bytes)
 BLOCK_LIMIT = 64 << 10  # how long front matter may be, and how far before the folded offset launches are looked for
 LAUNCH_MS = 60_000  # how long a launch of the sub-agent counts before its start was seen
 CHANGED = 3  # what the program answers when the project is not as it was at the snapshot
+ENTRY = 1024  # the longest line about a tool call (bytes)
+ACTIVITY = 4 << 20  # how long the file of these lines grows (bytes) before it becomes the earlier one
 COMPACTION = "the compaction of its conversation"
-QUICK = ("SessionStart", "Launch", "LaunchFailed", "SubagentGone")  # lines that need not survive a power failure
+# Lines that need not survive a power failure.
+QUICK = ("SessionStart", "Launch", "LaunchFailed", "SubagentGone", "HelperStart", "HelperStop")
+REJECTED = ("reject", "redo", "feedback")
+TARGETS = ("command", "file_path", "notebook_path", "pattern", "url", "query", "path", "skill", "description")
+# What the file `masks` looks for begins with one of these, or is given to a name with one of `NAMES` in it.
+SECRETS = ("-----begin", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "glpat-", "xox", "akia", "aiza", "eyj")
+NAMES = ("api_key", "apikey", "secret", "token", "password", "passwd")
 AGENT = "stagent:workflow-subagent"
 SKILLS = ("stagent:stagent", "stagent:setup", "stagent:create")  # any other may bring hooks that answer a question
 WRITERS = {"Write": "file_path", "Edit": "file_path", "MultiEdit": "file_path", "NotebookEdit": "notebook_path"}
@@ -113,6 +121,27 @@ def pend(home: str, name: str, data: bytes) -> None:
         except FileExistsError:
             continue
     write(f"{home}/pending/{name}", data)
+
+
+def beside(name: str) -> Any:
+    """Load a file that lies beside this one; what few calls need is not read by all."""
+    folder = __file__.rpartition("/")[0]
+    if folder not in sys.path:
+        sys.path.append(folder)
+    return __import__(name)
+
+
+def masked(text: str) -> str:
+    """Return a text without what looks like a secret; of a very long one the beginning."""
+    whole, text = len(text) <= LIMIT, text[:LIMIT]
+    lower = text.casefold()  # as a search that ignores case does
+    starts = [word[-1:] for mark in ("sk-", "rk-", "pk-") for word in text.split(mark)[:-1]]
+    ends = [word.lstrip("abcdefghijklmnopqrstuvwxyz0123456789_") for name in NAMES for word in lower.split(name)[1:]]
+    found = not all(letter.isalnum() or letter == "_" for letter in starts) or "authorization" in lower
+    if found or any(mark in lower for mark in SECRETS) or any(end.lstrip()[:1] in ("=", ":") for end in ends):
+        text = beside("masks").mask(text)
+    # A secret that the end cuts in two looks like none.
+    return text if whole else text[:-256]
 
 
 def safe(name: object) -> bool:
@@ -366,6 +395,48 @@ class Hook:
         finally:
             posix.close(descriptor)
 
+    def record(self, kind: str, **more: object) -> None:
+        """Append one line about a tool call to the run's activity; that it cannot be kept changes nothing."""
+        live, now = self.live, time.time_ns() // 10**6
+        if not self.owner or not self.tool or live["status"] != "running":
+            return
+        named = {"id": self.call, "tool": self.tool, "agent": self.agent, "stage": live["stage"]}
+        ids = {key: name and (name[:64] if safe(name[:64]) else "?") for key, name in named.items()}
+        entry = {"v": 1, "t": now, "e": kind, **ids, "epoch": live["epoch"], **more}
+        line = dump(entry).encode() + b"\n"
+        if len(line) > ENTRY:
+            line = dump({**entry, "target": "", "cut": True}).encode() + b"\n"
+        try:
+            self._append(f"{self.home}/activity/{live['run']}", line)
+        except OSError:
+            return
+
+    def _append(self, stem: str, line: bytes) -> None:
+        """Write a line; the file that grew too long with it becomes the earlier one, and the one before that goes."""
+        path, earlier, flags = stem + ".ndjson", stem + ".1.ndjson", posix.O_WRONLY | posix.O_APPEND | posix.O_CLOEXEC
+        descriptor = posix.open(path, flags | posix.O_CREAT, 0o600)
+        try:
+            posix.write(descriptor, line)
+            here = posix.fstat(descriptor)
+            if here.st_size <= ACTIVITY:
+                return
+            # Of several that see this, the one that has the lock of the file which still stands there moves it.
+            posix.lockf(descriptor, posix.F_TLOCK, 0)
+            if posix.stat(path).st_ino == here.st_ino:
+                dropped = status(earlier) is not None
+                posix.rename(path, earlier)
+                if dropped:
+                    self._append(stem, dump({"v": 1, "t": time.time_ns() // 10**6, "e": "dropped"}).encode() + b"\n")
+        finally:
+            posix.close(descriptor)
+
+    def target(self) -> str:
+        """Return what a tool call is about, in short: a path, the beginning of a command; nothing secret."""
+        text = next((text for key in TARGETS if isinstance(text := self.given.get(key), str) and text), "")
+        text = masked(text.partition("?")[0] if self.tool == "WebFetch" else text)
+        text = text[-200:] if self.tool in WRITERS or self.tool == "Read" else text[:120]
+        return "".join(letter if letter.isprintable() else " " for letter in text)
+
     def waiting(self, reason: str, over: tuple[str, ...] | None = None) -> None:
         """Keep what the session waits for; only a change is written, with `over` only in place of one of these."""
         known = small(f"{self.stem}.waiting")
@@ -394,14 +465,18 @@ class Hook:
             self.waiting(COMPACTION if begins else "", over=("", "idle") if begins else (COMPACTION,))
         elif self.name == "UserPromptSubmit":
             # The end of a background task comes as a prompt, and is nobody's answer.
-            if not self.text("prompt").startswith("<task-notification>"):
-                self.waiting("")
+            noticed = self.text("prompt").startswith("<task-notification>")
+            self.waiting("", over=("idle",) if noticed else None)
         elif self.name == "StopFailure":
             self.waiting("error: " + self.text("error")[:200])
         elif self.name == "PermissionRequest" or self.text("notification_type") == "permission_prompt":
-            self.waiting("permission", over=("", "idle"))
+            self.waiting(self.permission(), over=("", "idle"))
         elif self.text("notification_type") == "idle_prompt":
             self.waiting("idle", over=("",))
+
+    def permission(self) -> str:
+        """Return how it is kept that whoever this event is about waits for a permission."""
+        return f"permission@{self.agent[:64]}" if self.agent else "permission"
 
     def config_change(self) -> Json:
         """Keep changed settings and skills out of the session: they can bring hooks that answer for the person."""
@@ -448,7 +523,20 @@ class Hook:
         return self.given.get("questions") in ([question], [{**question, "multiSelect": False}])
 
     def before_tool(self) -> Json | None:
-        """Guard the run's files and commands, the sub-agent, and the two calls that need no asking."""
+        """Guard the run, hold the stage to its tools, and record the call."""
+        self.waiting("", over=("idle",))
+        tools, first = self.live["tools"], self.tool in WRITERS or self.tool == "Bash"
+        answer = self.guard() if first else None
+        if not answer and self.live["status"] == "running" and (tools["allow"] is not None or tools["deny"]):
+            refusal = beside("toolrules").refusal(self)
+            answer = permit("deny", refusal) if refusal else None
+        answer = answer or (None if first else self.guard())
+        denied = answer and answer["hookSpecificOutput"].get("permissionDecision") == "deny"
+        self.record("denied" if denied else "start", target=self.target())
+        return answer
+
+    def guard(self) -> Json | None:
+        """Guard the run's files and commands, the sub-agents, and the two calls that need no asking."""
         if self.tool in WRITERS:
             return self.write_tool(self.given.get(WRITERS[self.tool]))
         if self.tool == "Bash":
@@ -465,15 +553,16 @@ class Hook:
 
     def after_tool(self) -> None:
         """Note what the engine must know about a finished tool call."""
-        done = self.name == "PostToolUse"
-        self.waiting("", over=("permission", "idle", "picker"))
+        done, took = self.name == "PostToolUse", self.event.get("duration_ms")
+        self.waiting("", over=(self.permission(),) if self.agent else ("permission", "idle", "picker"))
+        self.record("end" if done else "failed", ms=took if isinstance(took, int) else None)
         if self.tool == "AskUserQuestion" and done:
             self.picker()
         elif self.tool in WRITERS and self.agent and done and self.live["execution"] == "inline":
             own = self.places(self.live["artifact"]["path"])[0][0]
             if any(place == own for place, _ in self.places(self.given.get(WRITERS[self.tool]))):
                 self.note("ArtifactWrite", artifact=mark(own))
-        elif self.tool in ("Agent", "Task") and not done and self.given.get("subagent_type") == AGENT:
+        elif self.tool in ("Agent", "Task") and not done and not self.agent:
             self.note("LaunchFailed", call=self.call)
 
     def places(self, path: object) -> list[tuple[str, str]]:
@@ -553,69 +642,105 @@ class Hook:
         return permit("deny", "the data home belongs to the engine.") if named else None
 
     def launch(self) -> Json | None:
-        """Guard the stage's sub-agent: none in an inline stage, one at a time in a sub-agent stage."""
-        if self.given.get("subagent_type") != AGENT or self.live["status"] != "running":
+        """Guard the stage's sub-agent: none in an inline stage, else one at a time. Other types are noted."""
+        kind = self.given.get("subagent_type") or "general-purpose"
+        if self.live["status"] != "running" or (kind != AGENT and self.agent):
+            return None
+        if kind != AGENT:
+            self.note("Launch", call=self.call, type=str(kind)[:100])
             return None
         if self.agent or not self.delegated:
             return permit("deny", "a sub-agent launches no sub-agent." if self.agent else self.texts["inline"])
-        running, granted = self.ledger()
+        running, granted = self.worker()
         if not running and not granted:
             # Two calls of one message are asked about at the same time: the first line in the spool has it.
             self.note("Launch", call=self.call)
             self.spool()
             self.line = None
-            running, granted = self.ledger()
+            running, granted = self.worker()
         if running:
             return permit("deny", f"sub-agent {', '.join(running)} works on stage {self.live['stage']} already.")
-        if granted != self.call:
+        if self.call not in granted:
             return permit("deny", f"a sub-agent for stage {self.live['stage']} is being launched already.")
         return say("PreToolUse", self.texts["launch"])
 
-    def ledger(self) -> tuple[dict[str, int], str]:
-        """Return the running agents of this stage and epoch with their start, and the launch not yet seen to start."""
-        running: dict[str, int] = {item["agent"]: item["started"] for item in self.live["ledger"] if not item["ended"]}
-        over = {item["agent"] for item in self.live["ledger"] if item["ended"]}
-        granted, since = "", 0
-        for kind, agent, call, at in self.unfolded():
-            if kind == "SubagentStart":
-                granted = ""
-                running |= {agent: at} if agent not in over else {}
-            elif kind in ("SubagentStop", "SubagentGone"):
-                running.pop(agent, None)
-                over.add(agent)
-            elif kind == "Launch" and not running and (not granted or at - since > LAUNCH_MS):
-                granted, since = call, at
-            elif kind == "LaunchFailed" and call == granted:
-                granted = ""
-        return running, granted if time.time_ns() // 10**6 - since <= LAUNCH_MS else ""
+    def worker(self) -> tuple[list[str], list[str]]:
+        """Return the stage's own sub-agents that run, and the calls that launch one."""
+        running, _, granted = self.ledger()
+        own = [[key for key, (kind, _) in found.items() if kind == AGENT] for found in (running, granted)]
+        return own[0], own[1]
 
-    def unfolded(self) -> list[tuple[str, str, str, int]]:
-        """Return the latest spool lines about sub-agents of this lease and epoch: kind, agent, call, time."""
+    def ledger(self) -> tuple[dict[str, tuple[str, int]], set[str], dict[str, tuple[str, int]]]:
+        """Return what is known about the sub-agents of this stage and epoch, each with its type and time.
+
+        Those that run, by id; the ids of those that are over or were left behind by earlier stages; the launches not
+        yet seen to start, by call.
+        """
+        known = [(item, item["ended"] or item.get("left")) for item in self.live["ledger"]]
+        running = {item["agent"]: (item.get("type") or AGENT, item["started"]) for item, over in known if not over}
+        over = {item["agent"] for item, over in known if over}
+        granted: dict[str, tuple[str, int]] = {}
+        for line in self.unfolded(b'"Subagent', b'"Helper', b'"Launch', back=BLOCK_LIMIT):
+            event, given, at = line["e"], line["d"], int(line["t"])
+            kind, call, agent = str(given.get("type") or AGENT), str(given.get("call")), str(line["a"])
+            same = [key for key, (other, _) in granted.items() if (other == AGENT) == (kind == AGENT)]
+            if event in ("SubagentStart", "HelperStart"):
+                granted.pop(same[0] if same else "", None)
+                running |= {agent: (kind, at)} if agent not in over else {}
+            elif event in ("SubagentStop", "HelperStop", "SubagentGone"):
+                ended = given["agents"] if event == "SubagentGone" else [agent]
+                running = {key: item for key, item in running.items() if key not in ended}
+                over.update(ended)
+            elif event == "LaunchFailed":
+                granted.pop(call, None)
+            elif kind != AGENT or not self._taken(running, granted, at):
+                granted[call] = (kind, at)
+        now = time.time_ns() // 10**6
+        return running, over, {call: item for call, item in granted.items() if now - item[1] <= LAUNCH_MS}
+
+    def _taken(self, running: dict[str, tuple[str, int]], granted: dict[str, tuple[str, int]], at: int) -> bool:
+        """Say whether the stage's own sub-agent ran or was being launched at a time; an old launch has lapsed."""
+        for call in [call for call, (kind, since) in granted.items() if kind == AGENT and at - since > LAUNCH_MS]:
+            del granted[call]
+        return any(kind == AGENT for kind, _ in (*running.values(), *granted.values()))
+
+    def unfolded(self, *marks: bytes, back: int = 0) -> list[Json]:
+        """Return the spool lines of this lease and epoch with one of these marks that the engine has not folded yet.
+
+        `back`: so many bytes before them are looked at as well.
+        """
         data = read(self.live["spool"]) or b""
-        found = []
-        for raw in data[max(0, self.live["folded"] - BLOCK_LIMIT) :].split(b"\n"):
-            if b'"Subagent' not in raw and b'"Launch' not in raw:
+        here, found = [process(), self.live["lease"], self.live["epoch"]], []
+        for raw in data[max(0, self.live["folded"] - back) :].split(b"\n"):
+            if not any(mark in raw for mark in marks):
                 continue
             try:
                 line = load(raw.decode("utf-8", "replace"))
-                given = line["d"]
-                if [line["p"], given["lease"], given["epoch"]] == [process(), self.live["lease"], self.live["epoch"]]:
-                    agent = str(given.get("agent") or line["a"])
-                    found.append((str(line["e"]), agent, str(given.get("call")), int(line["t"])))
+                if [line["p"], line["d"]["lease"], line["d"]["epoch"]] == here and int(line["t"]) and line["e"]:
+                    found.append(line)
             except (ValueError, StopIteration, RecursionError, LookupError, TypeError, AttributeError):
                 continue
         return found
 
     def agent_start(self) -> Json | None:
-        """Only our own sub-agent enters the ledger."""
-        if self.text("agent_type") != AGENT or not self.agent or not self.delegated:
+        """Note a sub-agent that begins; only our own is the stage's worker."""
+        kind = self.text("agent_type")
+        if not kind or not self.agent or (kind == AGENT and not self.delegated):
+            return None
+        if kind != AGENT:
+            self.note("HelperStart", type=kind[:100])
             return None
         self.note("SubagentStart")
         return say(self.name, self.texts["bootstrap"])
 
     def agent_stop(self) -> Json | None:
-        """Note what the sub-agent left; insist once when it left nothing."""
-        if self.text("agent_type") != AGENT or not self.agent:
+        """Note what the sub-agent left; insist once when the stage's own left nothing."""
+        kind = self.text("agent_type")
+        if not kind or not self.agent:
+            return None
+        self.waiting("", over=(self.permission(),))
+        if kind != AGENT:
+            self.note("HelperStop", type=kind[:100])
             return None
         left = mark(self.live["artifact"]["path"])
         result, _, why = judge(self.live)
@@ -632,6 +757,7 @@ class Hook:
             return None
         if not self.owner:
             return tell("another process drives this run; this session does not.")
+        self.waiting("", over=("permission", "picker", "idle"))
         result, code, why = judge(live)
         begun = live["epoch"] > 1 or live["ledger"] or small(f"{self.stem}.begun") == live["run"]
         if code == "artifact.missing" and not begun:
@@ -641,7 +767,7 @@ class Hook:
         if live["kind"] == "command":
             return self.block("command.pending", texts["command"])
         if live["kind"] == "human":
-            decided = live["gate"] and live["gate"]["decided"] == "answer"
+            decided = self.decided() == "answer"
             return self.block("advance", texts["chosen"]) if decided else self.pause("gate", texts["gate"])
         if result:
             return self.finished(result)
@@ -655,12 +781,26 @@ class Hook:
         live, gate, seen = self.live, self.live["gate"], mark(self.live["artifact"]["path"])
         guarded = gate and gate["explicit"] and (not gate["for"] or result in gate["for"])
         if guarded and seen and all(live["artifact"][key] == value for key, value in seen.items()):
-            if gate["decided"] in ("reject", "redo") and not live["interruptible"]:
+            decided = self.decided()
+            if decided in REJECTED and (decided != gate["decided"] or not live["interruptible"]):
                 return self.block("gate.rejected", self.texts["rejected"])
-            if gate["open"] and not gate["decided"]:
+            if decided == "approve":
+                return self.block("advance", self.texts["decided"])
+            if gate["open"] and not decided:
                 return self.pause("gate", self.texts["gate"])
         onward = self.texts["advance"].replace("{result}", result).replace("{target}", live["results"][result])
         return self.pause("question", onward) if live["interruptible"] else self.block("advance", onward)
+
+    def decided(self) -> str:
+        """Return what a person decided about what lies there, also when the engine has not read it yet."""
+        gate = self.live["gate"] or {}
+        found = str(gate.get("decided") or "")
+        for line in self.unfolded(b'"Decision"'):
+            claim, shown = line["d"], gate.get("body") or ""
+            proven = line["a"] is None and claim.get("attended") == "1" and claim.get("parent") == self.live["pid"]
+            if proven and claim.get("body") == shown and claim.get("decision") in ("approve", "answer", *REJECTED):
+                found = claim["decision"]
+        return found
 
     def pause(self, reason: str, text: str) -> Json:
         """Let the turn end, because the person is to act."""
@@ -672,15 +812,22 @@ class Hook:
         tasks = self.event.get("background_tasks")
         rows = [row for row in tasks if isinstance(row, dict)] if isinstance(tasks, list) else []
         rows = [row for row in rows if row.get("status", "running") in ("running", "pending")]
-        agents = {str(row.get("id")) for row in rows if row.get("type") != "shell"}
-        found = []
-        for agent, since in self.ledger()[0].items() if self.delegated else ():
-            if agent in agents or not isinstance(tasks, list):
+        agents = {str(row.get("id")): row.get("agent_type") or AGENT for row in rows if row.get("type") != "shell"}
+        (running, over, granted), found = self.ledger(), []
+        for agent, (kind, since) in running.items():
+            # The stage's own sub-agent in a stage it works; whoever helps the main agent in a stage of its own.
+            if (agent in agents or not isinstance(tasks, list)) and (kind == AGENT) == self.delegated:
                 at = time.strftime("%H:%M:%S UTC", time.gmtime(since / 1000))
-                found.append(f"{AGENT} {agent[:12]}, started {at}")
-            else:
-                # It ended without a word, perhaps killed: without this nobody could be launched in its place.
-                self.note("SubagentGone", agent=agent)
+                found.append(f"{kind} {agent[:12]}, started {at}")
+        unseen = [agents[agent] for agent in agents if agent not in running and agent not in over]
+        for kind, _ in granted.values():
+            if (kind == AGENT) == self.delegated and any((other == AGENT) == (kind == AGENT) for other in unseen):
+                found.append(f"{kind}, being launched")
+        left = [item["agent"] for item in self.live["ledger"] if item.get("left") and not item["ended"]]
+        gone = [agent for agent in (*running, *left) if agent not in agents]
+        if gone and isinstance(tasks, list):
+            # They ended without a word, perhaps killed: without this nobody could be launched in their place.
+            self.note("SubagentGone", agents=gone[:15])
         calls = [row["command"] for row in rows if row.get("type") == "shell" and isinstance(row.get("command"), str)]
         verbs = [Command(call, self.live["launcher"]).plain(("wait", "advance")) for call in calls]
         return found + [f"stagent {verb}" for verb in verbs if verb]

@@ -18,6 +18,7 @@ from stagent.core.model import Stage, Workflow
 
 RESULTS = ("done", "PASS", "FAIL", "again")
 GLOBS = ("src/**", "tests/**")
+LIMITS = ("warn", "pause", "halt")
 DIGESTS = st.integers(min_value=0, max_value=3).map(lambda number: f"{number:064x}")
 
 Document = dict[str, Any]
@@ -51,6 +52,8 @@ def documents(draw: st.DrawFn, max_stages: int = 4, original: bool | None = None
         document["stages"][name] = stage
     if not plain:
         document["title"] = draw(st.text(max_size=20))
+        if draw(st.booleans()):
+            document["budget"] = draw(_budgets())
     return document
 
 
@@ -71,6 +74,8 @@ def _stages(
         stage["execution"] = {"type": worker}
         if worker == "inline":
             stage["interruptible"] = draw(st.booleans())
+        if not plain:
+            stage.update(draw(_agents(names[index])))
     if not plain:
         stage.update(draw(_rules(kind, transitions)))
     if kind == "review":
@@ -117,6 +122,31 @@ def _rules(draw: st.DrawFn, kind: str, transitions: Document) -> Document:
 
 
 @st.composite
+def _agents(draw: st.DrawFn, name: str) -> Document:
+    """What a stage says about its agent."""
+    rules: Document = {}
+    if draw(st.booleans()):
+        rules["tools"] = {"allow": ["Read", "Write"], "deny": draw(st.sampled_from([[], ["WebFetch"]]))}
+    if draw(st.booleans()):
+        rules["prompt"] = draw(st.sampled_from([f"{name}.md", "prompt.md"]))
+    if draw(st.booleans()):
+        rules["persona"] = {"name": "Somebody", "system_prompt": "You work.", "model": "large"}
+    if draw(st.sampled_from([True, False, False])):
+        rules["output"] = {"schema": {"type": "object"}}
+    return rules
+
+
+@st.composite
+def _budgets(draw: st.DrawFn) -> Document:
+    found: Document = {}
+    for name in draw(st.lists(st.sampled_from(["cost_usd", "tokens", "minutes"]), unique=True, min_size=1)):
+        amounts = sorted(draw(st.lists(st.integers(min_value=1, max_value=4), min_size=3, max_size=3)))
+        chosen = draw(st.lists(st.sampled_from(LIMITS), unique=True, min_size=1))
+        found[name] = {key: amount for key, amount in zip(LIMITS, amounts, strict=True) if key in chosen}
+    return found
+
+
+@st.composite
 def folders(draw: st.DrawFn, max_stages: int = 4, original: bool | None = None) -> dict[str, bytes]:
     """A valid workflow folder: file names mapped to their bytes."""
     document = draw(documents(max_stages, original))
@@ -124,6 +154,8 @@ def folders(draw: st.DrawFn, max_stages: int = 4, original: bool | None = None) 
     for name, stage in document["stages"].items():
         if stage.get("kind", "agent") in ("agent", "review"):
             files[f"{name}.md"] = b"Do the work and write the artifact.\n"
+            if stage.get("prompt") == "prompt.md":
+                files["prompt.md"] = b"{{task}} {{#if feedback}}Mind: {{feedback}}{{/if}}\n"
     return files
 
 
@@ -189,6 +221,13 @@ def commands(workflow: Workflow) -> st.SearchStrategy[cmd.Command]:
         st.builds(cmd.Rebind, session=st.sampled_from(["session-1", "session-2"])),
         st.builds(cmd.Stall, blocks=st.integers(min_value=0, max_value=9), text=text),
         st.builds(cmd.GiveUp, by=st.sampled_from(["agent", "engine"]), text=text),
+        st.builds(
+            cmd.ReachBudget,
+            budget=st.sampled_from(["cost_usd", "tokens", "minutes"]),
+            limit=st.integers(min_value=1, max_value=4),
+            action=st.sampled_from(LIMITS),
+            text=text,
+        ),
         st.builds(cmd.Cancel, text=text),
     )
 
@@ -210,6 +249,9 @@ def _reports(
         number=numbers,
         outcome=st.sampled_from(["ok", "failed", "timeout", "stopped", "unstartable", "orphaned"]),
         agent=agents,
+        tokens=st.none() | st.integers(min_value=0, max_value=3),
+        cost_usd=st.none() | st.floats(min_value=0, max_value=3),
+        millis=st.integers(min_value=0, max_value=200_000),
     )
     checked = st.builds(
         ev.CheckEnded,

@@ -48,6 +48,7 @@ def _refusals(machine: Bench, run: str) -> str:
     return "\n".join(machine.blob(run, text) for text in texts)
 
 
+@pytest.mark.rule("W25")
 def test_a_check_that_hangs_is_ended(machine: Bench) -> None:
     began = time.monotonic()
     status, run, ended, _ = _check(machine, "echo begun; sleep 600 & sleep 600", timeout=1)
@@ -143,6 +144,7 @@ MAKERS = {
 }
 
 
+@pytest.mark.rule("S3.17", "W19")
 @pytest.mark.parametrize("how", MAKERS)
 def test_a_run_file_whose_command(machine: Bench, how: str) -> None:
     command, what, remedy = MAKERS[how]
@@ -154,6 +156,7 @@ def test_a_run_file_whose_command(machine: Bench, how: str) -> None:
     assert "nothing was started" in error["remedy"]
 
 
+@pytest.mark.rule("S1.9")
 @pytest.mark.parametrize("size", [0, 600_000, 1_048_576])
 def test_a_run_file_is_kept_whole(machine: Bench, size: int) -> None:
     maker = f"head -c {size} /dev/zero | tr '\\0' x; echo noise >&2"

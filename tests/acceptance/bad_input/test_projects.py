@@ -19,6 +19,7 @@ def _bound(machine: Bench) -> str:
     return machine.flow({"work": stage({"done": "complete"}, writes="artifact", checks=[look])})
 
 
+@pytest.mark.rule("S2.30")
 def test_a_folder_without_git_works(tmp_path: Path) -> None:
     machine = Bench(tmp_path)
     machine.write("src.py", "x = 1\n")
@@ -26,6 +27,7 @@ def test_a_folder_without_git_works(tmp_path: Path) -> None:
     assert not (machine.project / ".git").exists()
 
 
+@pytest.mark.rule("S2.26", "S2.27")
 def test_a_repository_without_commits_works(tmp_path: Path) -> None:
     machine = Bench(tmp_path)
     machine.write("src.py", "x = 1\n")
@@ -65,6 +67,7 @@ def test_submodules_work_and_a_change_in_one_is_seen(machine: Bench) -> None:
     assert "lib" in machine.blob(run, refusal["text"])
 
 
+@pytest.mark.rule("W1")
 def test_odd_names_everywhere_work(tmp_path: Path) -> None:
     root = tmp_path / ODD
     root.mkdir()
@@ -108,6 +111,7 @@ def test_a_file_of_the_project_whose_name_is_no_text_is_seen(machine: Bench) -> 
     assert machine.call("diff", run).status == 0
 
 
+@pytest.mark.rule("W9", "S3.41")
 @pytest.mark.parametrize(
     "task",
     ["first line\nsecond \"line\" 'x' $(y) `z`", "x" * 120_000, "\x1b[2J\x07 bell", "-", "żółć \N{PILE OF POO}"],
@@ -135,6 +139,7 @@ def test_a_task_that_is_no_text_is_kept_as_it_is(machine: Bench) -> None:
     assert again.status == 0, again.err
 
 
+@pytest.mark.rule("W1", "S5.3")
 def test_a_topic_finds_its_run_whatever_letters_it_has(machine: Bench) -> None:
     topic = 'two\nlines and "quotes" \N{SNOWMAN}' + "x" * 500
     flow = machine.flow(PLAIN)

@@ -57,6 +57,7 @@ def _folder(machine: Bench, document: bytes = TEXT) -> Path:
     return folder
 
 
+@pytest.mark.rule("S1.18")
 @pytest.mark.parametrize("how", BROKEN)
 def test_a_document_that_is_broken(machine: Bench, how: str) -> None:
     text, code, place, remedy = BROKEN[how]
@@ -67,6 +68,7 @@ def test_a_document_that_is_broken(machine: Bench, how: str) -> None:
     assert remedy in said
 
 
+@pytest.mark.rule("S1.17")
 def test_fifty_faults_are_reported_at_once(machine: Bench) -> None:
     stages = {f"s{n}": stage({"done": f"nowhere{n}"}) for n in range(25)}
     folder = Path(machine.flow(stages, max_epoch="many"))
@@ -99,6 +101,7 @@ def test_something_else_in_the_place_of_the_document(machine: Bench, make: Calla
     refused(done, 1, "workflow.unreadable", place=str(folder / "workflow.json"), remedy="Put the workflow's document")
 
 
+@pytest.mark.rule("S1.23", "S3.8")
 @pytest.mark.parametrize("make", [_as_folder, _as_pipe, Path.unlink])
 def test_a_stage_file_that_is_missing(machine: Bench, make: Callable[[Path], None]) -> None:
     folder = _folder(machine)
@@ -118,6 +121,7 @@ def test_a_stage_file_that_is_no_text(machine: Bench, text: bytes) -> None:
     assert "Save it as UTF-8" in problem["message"]
 
 
+@pytest.mark.rule("S1.1")
 def test_what_else_lies_in_the_folder_disturbs_nobody(machine: Bench) -> None:
     folder = _folder(machine)
     (folder / "notes.md").mkdir()
@@ -137,6 +141,7 @@ NO_FOLDERS = {
 }
 
 
+@pytest.mark.rule("S1.45", "S3.8", "S3.43")
 @pytest.mark.parametrize("reference", NO_FOLDERS, ids=lambda text: text[:12])
 def test_a_reference_to_no_folder(machine: Bench, reference: str) -> None:
     code, status, place, remedy = NO_FOLDERS[reference]

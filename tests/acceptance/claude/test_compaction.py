@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from acceptance.claude.kit import Desk, Play, answer
 from acceptance.claude.steps import Latch, Stream, begun, compact, delegated, launch, summary, worked
 from acceptance.support import stage, wait_for
@@ -71,6 +73,7 @@ def test_in_a_stage_that_waits_at_its_gate_of_a_print_session(desk: Desk, model:
     assert run.state.terminal == "complete"
 
 
+@pytest.mark.rule("W17")
 def test_while_a_sub_agent_works(desk: Desk, model: ScriptedModel) -> None:
     with Latch() as latch:
         bootstrap, artifact, over = worked(desk, "work", "PASS")

@@ -25,6 +25,7 @@ def write(path: Path) -> Turn:
     return tool("Write", file_path=str(path), content="---\nepoch: 1\nresult: approved\n---\n")
 
 
+@pytest.mark.rule("W35")
 def test_writes_to_what_is_the_engines_are_denied(desk: Desk, model: ScriptedModel) -> None:
     def near(name: str) -> object:
         return lambda request: write(desk.project / ".stagent" / request.session / name)

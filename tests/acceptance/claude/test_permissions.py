@@ -69,6 +69,7 @@ def test_in_print_mode(desk: Desk, model: ScriptedModel, kind: str) -> None:
     assert desk.run().state.terminal == "complete"
 
 
+@pytest.mark.rule("W33")
 def test_in_a_sub_agent(desk: Desk, model: ScriptedModel) -> None:
     refused = [*others(desk), desk.call("advance"), launch()]
     model.say(Thread([desk.call("bootstrap"), *refused, desk.artifact("work", "PASS"), text("It is over.")], of_agents))

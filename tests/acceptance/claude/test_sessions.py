@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from acceptance.claude.kit import Desk, Play
 from acceptance.support import claim, stage
 from stagent.testing.scripted_model import Request, Rule, ScriptedModel, Thread, says, text, tool
@@ -9,6 +11,7 @@ from stagent.testing.scripted_model import Request, Rule, ScriptedModel, Thread,
 BUILD = {"build": stage({"PASS": "complete"}, stop={"blocks": 3})}
 
 
+@pytest.mark.rule("S4.1")
 def test_a_bystander_is_left_alone(desk: Desk, model: ScriptedModel) -> None:
     play = Play(
         model,
@@ -24,6 +27,7 @@ def test_a_bystander_is_left_alone(desk: Desk, model: ScriptedModel) -> None:
     assert desk.runs() == []
 
 
+@pytest.mark.rule("W43")
 def test_two_sessions_in_one_project_have_a_run_each(desk: Desk, model: ScriptedModel) -> None:
     flow = desk.flow(BUILD)
     first = desk.terminal()
@@ -46,6 +50,7 @@ def test_two_sessions_in_one_project_have_a_run_each(desk: Desk, model: Scripted
         assert all(other not in request.whole for other in runs if other != mine)
 
 
+@pytest.mark.rule("W17")
 def test_clear_takes_the_run_along_to_the_new_session_id(desk: Desk, model: ScriptedModel) -> None:
     play = Play(
         model,
@@ -125,6 +130,7 @@ def test_a_killed_session_is_taken_over_by_another(desk: Desk, model: ScriptedMo
     assert run.state.fence == 2
 
 
+@pytest.mark.rule("W7")
 def test_a_session_that_gets_nowhere_is_let_go_and_goes_on_headless(desk: Desk, model: ScriptedModel) -> None:
     play = Play(
         model,

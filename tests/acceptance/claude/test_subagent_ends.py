@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from acceptance.claude.kit import Desk, Play
 from acceptance.claude.steps import Latch, begun, delegated, launch, worked
 from acceptance.support import wait_for
@@ -44,6 +46,7 @@ def test_an_agent_that_dies_may_be_replaced_and_counts(desk: Desk, model: Script
     assert run.state.terminal == "complete"
 
 
+@pytest.mark.rule("W18")
 def test_another_agent_that_ends_beside_it_ends_nothing(desk: Desk, model: ScriptedModel) -> None:
     other = {"subagent_type": "general-purpose", "description": "look", "prompt": "Look around."}
     with Latch() as latch:

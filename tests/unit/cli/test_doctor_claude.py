@@ -266,7 +266,9 @@ def test_words_a_line_still_needs_are_no_orphans(sick: Sick) -> None:
     assert list((sick.home / "pending").iterdir()) == []
 
 
-@pytest.mark.parametrize("name", ["session-9.json", "session-9.waiting", "session-9.tree", "pid-{pid}"])
+@pytest.mark.parametrize(
+    "name", ["session-9.json", "session-9.waiting", "session-9.tree", "pid-{pid}", "attempt-r-9.1.1.json"]
+)
 def test_what_hooks_read_of_no_run(sick: Sick, name: str) -> None:
     sick.say("start", "x", "--flow", str(sick.desk.flow))
     child = subprocess.Popen(["sleep", "0"])

@@ -5,6 +5,7 @@ import os
 import runpy
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +112,7 @@ def noted(desk: Desk, say: Any, event: str, agent: str) -> None:
         file.write(json.dumps(line) + "\n")
 
 
+@pytest.mark.rule("S3.37")
 def test_interrupt_names_the_agents_to_be_stopped(desk: Desk, say: Any) -> None:
     for agent in ("agent-7", "agent-8", "agent-9"):
         noted(desk, say, "SubagentStart", agent)
@@ -125,6 +127,7 @@ def test_interrupt_names_the_agents_to_be_stopped(desk: Desk, say: Any) -> None:
     assert "the run is interrupted" in say("hook", "report").out
 
 
+@pytest.mark.rule("S3.39")
 def test_cancel_archives_the_folder(desk: Desk, say: Any) -> None:
     folder = desk.folder
     out = report(desk, say, "cancel")
@@ -329,6 +332,7 @@ def test_every_registered_event_can_be_called() -> None:
     assert set(EVENTS) == set(HOOKS) == set(handled), "an event nobody registers never comes, another is for nothing"
 
 
+@pytest.mark.rule("W17")
 def test_a_session_that_was_cleared_finds_its_run(desk: Desk, say: Any) -> None:
     run = say("status", "--json").json["run"]
     desk.enter("session-2")
@@ -346,6 +350,7 @@ def test_status_says_that_the_conversation_is_compacted(desk: Desk, say: Any) ->
     assert "compaction" not in say("status").out
 
 
+@pytest.mark.rule("S2.22")
 def test_status_says_what_the_session_waits_for(desk: Desk, say: Any) -> None:
     desk.hook("Notification", notification_type="permission_prompt")
     assert "waits for a permission in the session" in say("status").out
@@ -356,3 +361,82 @@ def test_status_says_what_the_session_waits_for(desk: Desk, say: Any) -> None:
     desk.hook("UserPromptSubmit", prompt="x")
     status = say("status", "--json").json
     assert (status["error"], status["session_waits"]) == ("", "")
+
+
+def test_the_list_says_who_waits_for_somebody_and_until_when(desk: Desk, say: Any) -> None:
+    def row() -> tuple[str, str]:
+        [found] = say("runs", "--json").json
+        return found["status"], found["waits"]
+
+    assert row() == ("running", "")
+    desk.hook("PreToolUse", tool_name="AskUserQuestion", tool_input={})
+    assert row() == ("waiting", "your answer in the session's picker")
+    assert "waits for your answer in the session's picker." in say("runs").err
+    desk.hook("PostToolUseFailure", tool_name="AskUserQuestion", tool_input={})
+    assert row() == ("running", "")
+    desk.hook("PermissionRequest", tool_name="Bash", tool_input={}, agent_id="agent-12345678", agent_type="Explore")
+    assert row() == ("waiting", "a permission in the session, for its sub-agent agent-123456")
+    desk.hook("PostToolUse", tool_name="Bash", tool_input={}, agent_id="agent-12345678", agent_type="Explore")
+    desk.hook("PreCompact", trigger="auto")
+    assert row() == ("running", "the compaction of its conversation")
+    desk.hook("PostCompact", trigger="auto")
+    desk.hook("Notification", notification_type="idle_prompt")
+    status = say("status", "--json").json
+    assert "idle" in status["session_waits"]
+    assert abs(status["session_since"] / 1000 - time.time()) < 60
+    assert "which is idle, since " in say("status").out
+
+
+def test_what_a_session_waited_for_is_over_when_its_run_moves(desk: Desk, say: Any) -> None:
+    assert desk.hook("Stop", background_tasks=[]) is not None
+    assert say("status", "--json").json["session_waits"].startswith("a person's decision")
+    assert report(desk, say, "approve").startswith("The approval counts")
+    assert say("status", "--json").json["session_waits"] == ""
+    desk.hook("Notification", notification_type="idle_prompt")
+    assert say("advance").status == 0
+    assert say("status", "--json").json["session_waits"] == ""
+
+
+def test_activity_of_a_session(desk: Desk, say: Any) -> None:
+    assert (say("activity").out, "Nothing is known" in say("activity").err) == ("", True)
+    for number, command in enumerate(("pytest -q", "echo sk-proj-0123456789abcdefghij", "sleep 9")):
+        call = {"tool_name": "Bash", "tool_input": {"command": command}, "tool_use_id": f"t-{number}"}
+        desk.hook("PreToolUse", **call)
+        if number < 2:
+            desk.hook("PostToolUse" if number else "PostToolUseFailure", duration_ms=1500, **call)
+    lines = [line[9:] for line in say("activity").out.splitlines()]
+    assert lines == [
+        "plan.1  Bash: pytest -q  (failed, 1.5 s)",
+        "plan.1  Bash: echo [masked]  (1.5 s)",
+        "plan.1  Bash: sleep 9  (…)",
+    ]
+    assert len(say("activity", "--tail", "1").out.splitlines()) == 1
+    assert say("activity", "--tail", "0").out == ""
+    found = [json.loads(line) for line in say("activity", "--json").out.splitlines()]
+    assert [(use["id"], use["outcome"], use["millis"]) for use in found] == [
+        ("t-0", "failed", 1500),
+        ("t-1", "ended", 1500),
+        ("t-2", "open", None),
+    ]
+
+
+def test_activity_is_followed_to_the_end_of_the_run(desk: Desk, say: Any) -> None:
+    command = [sys.executable, "-m", "stagent", "activity", "--follow", "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as following:
+        assert following.stdout is not None
+        call = {"tool_name": "Bash", "tool_input": {"command": "ls"}, "tool_use_id": "t-1"}
+        desk.hook("PreToolUse", **call)
+        first = json.loads(following.stdout.readline())
+        desk.hook("PostToolUse", duration_ms=3, **call)
+        second = json.loads(following.stdout.readline())
+        assert (first["id"], first["outcome"], second["outcome"]) == ("t-1", "open", "ended")
+        assert report(desk, say, "cancel").startswith("r-")
+        assert following.wait(20) == 0
+
+
+def test_an_interruption_by_a_person_names_the_agents_that_run(desk: Desk, say: Any) -> None:
+    for name in ("agent-1", "agent-2"):
+        desk.hook("SubagentStart", agent_id=name, agent_type="Explore")
+    desk.hook("SubagentStop", agent_id="agent-1", agent_type="Explore")
+    out = report(desk, say, "interrupt")
+    assert out.startswith("STAGENT_STOP_AGENT_IDS: agent-2\n")

@@ -17,8 +17,6 @@ from fixtures_claude import SESSION, claude_environment, claude_program
 from stagent.engine import install
 from stagent.version import __version__
 
-WRITERS = {"Write", "Edit", "MultiEdit", "NotebookEdit"}
-
 
 class Machine:
     """A person's machine: a HOME, a data home and a launcher of its own; with the real program on its PATH."""
@@ -152,12 +150,7 @@ def test_hooks_are_registered_without_a_shell_and_with_short_limits(installed: M
             continue
         assert hook["command"] == sys.executable
         assert hook["args"] == ["-I", "-S", str(installed.plugin / "hooks" / "hook.pyc"), str(installed.home)]
-    matchers = {event: set(entry["matcher"].split("|")) for event, [entry] in table.items() if "matcher" in entry}
-    assert matchers == {
-        "PreToolUse": {*WRITERS, "Bash", "Agent", "Task", "AskUserQuestion", "Skill"},
-        "PostToolUse": {*WRITERS, "AskUserQuestion"},
-        "PostToolUseFailure": {"Agent", "Task", "AskUserQuestion"},
-    }
+    assert [event for event, [entry] in table.items() if "matcher" in entry] == []
 
 
 @pytest.mark.rule("W9", "S3.5")

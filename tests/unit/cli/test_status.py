@@ -16,6 +16,7 @@ from stagent.core.state import Lease, State
 from stagent.engine.evidence import HOST
 
 
+@pytest.mark.rule("S2.20", "W21")
 def test_a_finished_run(finished: Any, say: Any) -> None:
     said = say("status")
     assert said.status == 0

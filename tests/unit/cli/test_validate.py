@@ -21,6 +21,7 @@ def change(flow: Path, **fields: Any) -> None:
     (flow / "workflow.json").write_text(json.dumps({**WORKFLOW, **fields}))
 
 
+@pytest.mark.rule("S1.37")
 def test_a_valid_folder(empty: Path, say: Any, flow: Path) -> None:
     said = say("validate", str(flow))
     assert (said.status, said.err) == (0, "")
@@ -34,6 +35,7 @@ def test_a_valid_folder(empty: Path, say: Any, flow: Path) -> None:
     assert not empty.exists()
 
 
+@pytest.mark.rule("S1.38")
 def test_the_bundled_default_without_an_argument(empty: Path, say: Any) -> None:
     said = say("validate", "--strict")
     assert said.status == 0
@@ -41,6 +43,7 @@ def test_the_bundled_default_without_an_argument(empty: Path, say: Any) -> None:
     assert say("validate", "--flow", "goal-pursuit").status == 0
 
 
+@pytest.mark.rule("S1.17")
 def test_every_problem_is_a_line_of_its_own(empty: Path, say: Any, flow: Path) -> None:
     change(flow, initial_stage="nothing", max_epoch=0)
     (flow / "ship.md").unlink()
@@ -53,6 +56,7 @@ def test_every_problem_is_a_line_of_its_own(empty: Path, say: Any, flow: Path) -
     assert any("ship.md" in line for line in bad)
 
 
+@pytest.mark.rule("S1.36")
 def test_a_warning_is_an_error_when_strict(empty: Path, say: Any, flow: Path) -> None:
     change(flow, whatever=1)
     said = say("validate", str(flow))
@@ -86,6 +90,7 @@ def test_a_folder_or_a_flow(empty: Path, say: Any, flow: Path) -> None:
     assert say("validate", "--flow", "unheard-of").status == 64
 
 
+@pytest.mark.rule("S1.38")
 def test_from_a_process_of_its_own(empty: Path) -> None:
     done = subprocess.run([sys.executable, "-m", "stagent", "validate"], capture_output=True, check=False)
     assert (done.returncode, done.stderr) == (0, b"")

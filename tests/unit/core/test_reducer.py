@@ -46,7 +46,11 @@ def every_event() -> World:
     stopped = ev.AttemptEnded(
         stage=stage, epoch=epoch, number=2, outcome="ok", agent="a-1", mark=ev.FileMark(1, 2, 3), digest=text("a")
     )
+    helped = ev.AgentStarted(stage=stage, epoch=epoch, agent="h-1", kind="Explore")
     rest: list[Any] = [
+        helped,
+        ev.AgentStarted(stage=stage, epoch=epoch, agent="h-2", kind="Explore"),
+        ev.AgentEnded(stage=stage, epoch=epoch, agent="h-1", outcome="ended"),
         ev.SessionRebound(session="session-9", previous="session-1"),
         ev.Stalled(stage=stage, epoch=epoch, blocks=5),
         ev.BudgetReached(budget="attempts", limit=3, action="block"),

@@ -21,6 +21,7 @@ from typing import Any
 
 import msgspec
 
+from stagent.engine import install
 from stagent.hooks import hook
 from stagent.storage.memory import MemoryStore
 from unit.engine.service_world import ServiceWorld
@@ -66,12 +67,14 @@ class Answer(msgspec.Struct, frozen=True):
 
 @cache
 def compiled() -> str:
-    """The hook as it is installed: compiled."""
+    """The hook as it is installed: compiled, with what lies beside it."""
     folder = tempfile.mkdtemp(prefix="hook-")
     atexit.register(shutil.rmtree, folder)
-    place = Path(folder) / "hook.pyc"
-    py_compile.compile(hook.__file__, str(place), doraise=True)
-    return str(place)
+    for name in install.HOOK_FILES:
+        py_compile.compile(
+            str(Path(hook.__file__).with_name(f"{name}.py")), str(Path(folder) / f"{name}.pyc"), doraise=True
+        )
+    return str(Path(folder) / "hook.pyc")
 
 
 class Session:

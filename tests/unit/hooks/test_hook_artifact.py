@@ -45,6 +45,7 @@ BLOCKS = st.lists(st.sampled_from([b"---", b"epoch: 1", b"result: done", b" a: b
 ENDS = st.sampled_from([b"\n", b"\r\n", b"\r\r\n"])
 
 
+@pytest.mark.rule("S2.9")
 @pytest.mark.parametrize("case", TABLE["cases"], ids=[case["name"] for case in TABLE["cases"]])
 def test_the_table_of_front_matter(case: dict[str, Any]) -> None:
     fields, problem = hook.front(content(case))
@@ -158,6 +159,7 @@ def _any_state(data: st.DataObject) -> None:
         shutil.rmtree(place)
 
 
+@pytest.mark.rule("S2.10", "S4.12")
 def test_judgement_and_stop_follow_from_the_engine() -> None:
     _any_state()
     assert [name for name in WANTED if not SEEN[name]] == []

@@ -99,6 +99,7 @@ def test_any_value_at_any_key(session: Session, forks: Forks, event: dict, key: 
         call(forks, session, made({**event, "tool_input": {**inner, key.draw(st.sampled_from(sorted(inner))): value}}))
 
 
+@pytest.mark.rule("W11")
 @KEEP
 @given(event=st.sampled_from(EVENTS), key=st.data(), value=json_values() | st.just(...))
 def test_any_damage_to_the_live_file_is_said_aloud_or_harmless(
@@ -115,6 +116,7 @@ def test_any_damage_to_the_live_file_is_said_aloud_or_harmless(
     call(forks, session, made(event))
 
 
+@pytest.mark.rule("W11", "S4.9")
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b"7", b'"x"', b"\xff\xfe", b"{}" * 2, b"[" * 100_000])
 @pytest.mark.parametrize("event", EVENTS, ids=range(len(EVENTS)))
 def test_a_broken_live_file_is_said_in_its_own_session_only(
@@ -127,12 +129,14 @@ def test_a_broken_live_file_is_said_in_its_own_session_only(
     assert session.lines() == []
 
 
+@pytest.mark.rule("S4.1")
 @KEEP
 @given(st.binary(max_size=200) | json_values().map(lambda value: json.dumps(value).encode()))
 def test_any_bytes(session: Session, forks: Forks, data: bytes) -> None:
     assert call(forks, session, data).out == ""
 
 
+@pytest.mark.rule("S4.1")
 @pytest.mark.parametrize("event", EVENTS, ids=range(len(EVENTS)))
 def test_a_bystander_is_left_alone(session: Session, forks: Forks, event: dict[str, Any]) -> None:
     before = kept(session)
@@ -166,6 +170,7 @@ def test_truncated_input(session: Session, forks: Forks) -> None:
     assert "deny" in call(forks, session, b" \r\n" + data + b"\n\t").out
 
 
+@pytest.mark.rule("W22")
 @pytest.mark.parametrize("active", [True, False])
 def test_huge_input(session: Session, forks: Forks, active: bool) -> None:
     who = SESSION if active else "other"

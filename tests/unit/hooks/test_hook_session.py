@@ -29,6 +29,7 @@ DEAD = 2**22 + 1
 # -- sessions
 
 
+@pytest.mark.rule("S4.2")
 @pytest.mark.parametrize("source", ["startup", "resume"])
 def test_a_session_is_told_where_its_run_stands(session: Session, source: str) -> None:
     answer = session.ask("SessionStart", source=source)
@@ -39,6 +40,7 @@ def test_a_session_is_told_where_its_run_stands(session: Session, source: str) -
     assert [(line["e"], line["d"]["source"]) for line in session.lines()] == [("SessionStart", source)]
 
 
+@pytest.mark.rule("S4.2", "W17")
 def test_after_a_compaction_nothing_is_noted(session: Session) -> None:
     assert session.ask("PreCompact", trigger="auto") is None
     assert session.ask("SessionStart", source="compact") is not None
@@ -80,6 +82,7 @@ def test_a_second_process_is_told_that_it_does_not_drive(session: Session) -> No
     assert "hookSpecificOutput" in (session.ask("SessionStart", source="resume") or {})
 
 
+@pytest.mark.rule("W17")
 def test_clear_takes_the_run_along(session: Session) -> None:
     (session.home / "live" / f"pid-{PID}").write_text(SESSION)
     session.tool("Skill", skill="deploy")
@@ -119,6 +122,7 @@ def test_nothing_else_takes_a_run_along(session: Session, event: dict, pid: int 
     assert session.lines() == []
 
 
+@pytest.mark.rule("S4.3", "W17")
 @pytest.mark.parametrize(
     ("reason", "pid", "noted"),
     [
@@ -147,6 +151,7 @@ def test_in_a_runners_attempt_nothing_is_decided(session: Session) -> None:
 # -- what is waited for
 
 
+@pytest.mark.rule("S2.22", "S2.23", "S4.4", "S4.5", "S4.6", "W51")
 def test_what_a_session_waits_for(session: Session) -> None:
     def waiting(name: str, **fields: Any) -> str:
         assert session.ask(name, **fields) is None
@@ -223,6 +228,7 @@ def test_long_words_are_kept_beside_the_spool(session: Session, words: str) -> N
     assert len(session.spool_file.read_bytes()) <= hook.LIMIT
 
 
+@pytest.mark.rule("W48")
 def test_arguments_are_kept_word_for_word(session: Session) -> None:
     _command(session, "start", "a \"b\" 'c' $(d) `e` ; f\n☃")
     path = session.home / "pending" / f"{SESSION}.json"
@@ -368,16 +374,19 @@ def test_a_decision_about_another_epoch_does_not_count(session: Session) -> None
 # -- the end of a turn
 
 
+@pytest.mark.rule("S4.8")
 def test_row_1_no_run(session: Session) -> None:
     assert session.stop(session_id="other") == ("allow", "")
 
 
+@pytest.mark.rule("S4.10")
 @pytest.mark.parametrize("status", ["ended", "interrupted", "stalled", "blocked", "escalated"])
 def test_rows_2_to_5_a_run_that_does_not_go_on(session: Session, status: str) -> None:
     session.set(status=status, pid=None)
     assert session.stop() == ("allow", "")
 
 
+@pytest.mark.rule("S4.13", "S2.8")
 def test_row_6_nothing_was_done_yet(session: Session) -> None:
     assert session.stop()[0] == "block"
     assert "nothing was done yet" in session.stop()[1]
@@ -392,6 +401,7 @@ def test_row_6_nothing_was_done_yet(session: Session) -> None:
     assert "nothing was done yet" not in session.stop()[1]
 
 
+@pytest.mark.rule("S1.11", "S4.14")
 def test_row_7_interruptible_and_done(session: Session) -> None:
     session.set(interruptible=True)
     session.write("done")
@@ -401,6 +411,7 @@ def test_row_7_interruptible_and_done(session: Session) -> None:
     assert session.companion(".waiting") == "question"
 
 
+@pytest.mark.rule("S1.11", "S2.11", "S4.15")
 @pytest.mark.parametrize("result", ["pending", "", "nonsense", None])
 def test_row_8_interruptible_and_not_done(session: Session, result: str | None) -> None:
     session.set(interruptible=True, epoch=2)
@@ -411,6 +422,7 @@ def test_row_8_interruptible_and_not_done(session: Session, result: str | None) 
     assert "waits for you" in said
 
 
+@pytest.mark.rule("S4.16", "S4.20")
 def test_row_9_autonomous_and_done(session: Session) -> None:
     session.write("done")
     verdict, said = session.stop()
@@ -419,6 +431,7 @@ def test_row_9_autonomous_and_done(session: Session) -> None:
     assert f"{session.live['launcher']} advance" in said
 
 
+@pytest.mark.rule("S2.11", "S4.17")
 def test_row_10_an_unknown_result(session: Session) -> None:
     session.write("nonsense")
     verdict, said = session.stop()
@@ -432,6 +445,7 @@ def _row(agent: str, **more: Any) -> dict[str, Any]:
     return {"id": agent, "type": "subagent", "status": "running", "agent_type": AGENT, **more}
 
 
+@pytest.mark.rule("S4.18", "S4.20")
 def test_row_11_the_stages_agent_works(session: Session) -> None:
     ledger = [{"agent": "a" * 17, "ended": False, "started": 3_723_000}]
     session.set(execution="subagent", ledger=ledger)
@@ -458,7 +472,7 @@ def test_an_agent_that_is_gone_excuses_nothing_and_may_be_replaced(session: Sess
     session.set(execution="subagent", ledger=[{"agent": "a1", "ended": False, "started": 1}])
     session.begun()
     assert session.stop(background_tasks=rows)[0] == "block"
-    assert [(line["e"], line["d"]["agent"]) for line in session.lines()] == [("SubagentGone", "a1")]
+    assert [(line["e"], line["d"]["agents"]) for line in session.lines()] == [("SubagentGone", ["a1"])]
     given = {"subagent_type": AGENT}
     assert session.tool("Agent", **given)[0] is None
 
@@ -470,6 +484,7 @@ def test_other_agents_excuse_nothing(session: Session) -> None:
     assert session.stop(background_tasks=[_row("a1")])[0] == "block"
 
 
+@pytest.mark.rule("W50")
 @pytest.mark.parametrize(
     ("command", "verdict"),
     [
@@ -490,6 +505,7 @@ def test_a_command_of_ours_in_the_background_excuses_a_stop(session: Session, co
     assert session.stop(background_tasks=[{**row, "status": "completed"}])[0] == "block"
 
 
+@pytest.mark.rule("S4.19", "S2.10")
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -570,6 +586,7 @@ def test_a_second_process_is_not_held(session: Session) -> None:
     assert "another process" in said
 
 
+@pytest.mark.rule("W7", "S4.21")
 def test_without_progress_the_turn_is_let_go_in_the_end(session: Session) -> None:
     session.begun()
     verdicts = [session.stop()[0] for _ in range(4)]
@@ -586,6 +603,7 @@ def test_without_progress_the_turn_is_let_go_in_the_end(session: Session) -> Non
     assert json.loads(session.companion(".stop"))["count"] == 1
 
 
+@pytest.mark.rule("S4.21")
 def test_the_stage_says_how_often_and_with_which_words(session: Session) -> None:
     session.begun()
     session.set(stop={"blocks": 1, "message": "Think of the tests."})
@@ -648,11 +666,13 @@ def test_the_program_is_asked_whether_anything_moved(session: Session, tmp_path:
 NAMES = ["a", "A1._-", "5e55ab1e-0000-4000-8000-000000000001", "", ".", "..", "../x", "a/b", "-a", "_a", "é", "a\n"]
 
 
+@pytest.mark.rule("W45")
 @pytest.mark.parametrize("name", [*NAMES, "x" * 128, "x" * 129, None, 7, ["a"]])
 def test_the_engine_and_the_hook_accept_the_same_session_ids(name: object) -> None:
     assert hook.safe(name) is (isinstance(name, str) and is_session(name))
 
 
+@pytest.mark.rule("W39")
 def test_only_what_a_call_needs_is_loaded(session: Session) -> None:
     program = (
         "import sys, runpy; sys.argv[0:1] = []; before = set(sys.modules)\n"

@@ -29,6 +29,7 @@ def test_the_stages_artifact_needs_no_asking(session: Session) -> None:
     ] == ("allow")
 
 
+@pytest.mark.rule("S4.27")
 def test_an_ordinary_file_is_nobodys_business(session: Session) -> None:
     for path in (f"{session.project}/src/a", "src/a", "/etc/hosts", "", "~/notes.md", ".stagentx/a"):
         assert session.tool("Write", file_path=path) is None
@@ -38,6 +39,7 @@ def test_an_ordinary_file_is_nobodys_business(session: Session) -> None:
     assert session.lines() == []
 
 
+@pytest.mark.rule("W35")
 @pytest.mark.parametrize(
     "path",
     [
@@ -399,12 +401,15 @@ def _agent(session: Session, event: str, agent: str = "a1", kind: str = AGENT, *
     return session.ask(event, agent_id=agent, agent_type=kind, **more)
 
 
+@pytest.mark.rule("S4.23", "W50")
 def test_an_inline_stage_launches_no_worker_but_anything_else(session: Session) -> None:
     assert "worked in the main conversation" in _launch(session)
-    assert _launch(session, kind="Explore") == ""
-    assert session.lines() == []
+    assert _launch(session, "t-7", kind="Explore") == ""
+    [line] = session.lines()
+    assert (line["e"], line["d"]["type"], line["d"]["call"]) == ("Launch", "Explore", "t-7")
 
 
+@pytest.mark.rule("S4.22", "S4.24")
 def test_one_worker_at_a_time(session: Session) -> None:
     session.set(execution="subagent")
     assert "Launch it as type" in _launch(session, "t-1")
@@ -452,6 +457,7 @@ def test_a_launch_that_failed_or_never_began_makes_room(session: Session) -> Non
     assert "Launch it as type" in _launch(session, "t-3")
 
 
+@pytest.mark.rule("S4.29", "W18", "S2.33")
 def test_lines_of_another_epoch_lease_or_process_do_not_count(session: Session) -> None:
     session.set(execution="subagent")
     _agent(session, "SubagentStart")
@@ -477,13 +483,18 @@ def test_a_sub_agent_launches_no_worker(session: Session) -> None:
     assert "launches no sub-agent" in _launch(session, agent_id="a1")
 
 
+@pytest.mark.rule("S4.7", "S2.32")
 def test_only_our_worker_enters_the_ledger(session: Session) -> None:
     session.set(execution="subagent")
-    for kind in ("", "general-purpose", "workflow-subagent"):
+    for kind in ("general-purpose", "workflow-subagent"):
         assert _agent(session, "SubagentStart", kind=kind) is None
         assert _agent(session, "SubagentStop", kind=kind) is None
+    assert [line["e"] for line in session.lines()] == ["HelperStart", "HelperStop"] * 2
+    assert [line["d"]["type"] for line in session.lines()][::2] == ["general-purpose", "workflow-subagent"]
+    session.spool_file.unlink()
+    assert _agent(session, "SubagentStart", kind="") is None
+    assert _agent(session, "SubagentStop", kind="") is None
     assert session.ask("SubagentStop", agent_type=AGENT) is None
-    assert session.lines() == []
     session.set(execution="inline")
     assert _agent(session, "SubagentStart") is None
     assert session.lines() == []
@@ -502,6 +513,7 @@ def test_a_worker_that_left_nothing_is_asked_once(session: Session) -> None:
     assert lines[1]["d"]["artifact"] is None
 
 
+@pytest.mark.rule("S4.29", "W18")
 def test_the_end_of_an_agent_nobody_saw_begin_is_noted_and_not_held_up(session: Session) -> None:
     session.set(execution="subagent")
     assert _agent(session, "SubagentStop", stop_hook_active=False) is None

@@ -35,6 +35,11 @@ PLACES = {
     "check": (DEFS["check"]["properties"], keys.CHECK, frozenset()),
     "stop": (STAGE["stop"]["properties"], keys.STOP, frozenset()),
     "retry": (STAGE["retry"]["properties"], keys.RETRY, frozenset()),
+    "tools": (STAGE["tools"]["properties"], keys.TOOLS, frozenset()),
+    "persona": (STAGE["persona"]["properties"], keys.PERSONA, frozenset()),
+    "output": (STAGE["output"]["properties"], keys.OUTPUT, keys.LATER_OUTPUT),
+    "budget": (SCHEMA["properties"]["budget"]["properties"], set(keys.BUDGET), frozenset()),
+    "limit": (DEFS["limit"]["properties"], set(keys.LIMIT), frozenset()),
 }
 
 
@@ -78,6 +83,7 @@ def test_parser_and_schema_know_the_same_words() -> None:
     assert tuple(STAGE["execution"]["properties"]["model"]["enum"]) == (*keys.MODELS, None)
     assert tuple(DEFS["gate"]["properties"]["type"]["enum"]) == keys.GATE_TYPES
     assert tuple(STAGE["writes"]["anyOf"][0]["enum"]) == (*keys.WRITES, None)
+    assert tuple(STAGE["output"]["properties"]["format"]["enum"]) == (*keys.FORMATS, None)
 
 
 @pytest.mark.parametrize("document", [PLAIN, OURS], ids=["plain", "ours"])

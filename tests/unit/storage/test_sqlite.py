@@ -56,6 +56,7 @@ def test_the_settings_are_the_durable_ones(tmp_path: Path) -> None:
         assert driver.rows("PRAGMA foreign_keys") == [(1,)]
 
 
+@pytest.mark.rule("W48")
 def test_files_are_private(tmp_path: Path) -> None:
     with closing(opened(tmp_path / "new")) as store:
         store.put_blobs({digest(b"x" * 70_000): b"x" * 70_000})

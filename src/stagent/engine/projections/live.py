@@ -21,6 +21,8 @@ from stagent.engine.brief import Brief
 from stagent.engine.folder import RunFolder, look
 
 VERSION = 1
+WORKER = "stagent:workflow-subagent"
+"""The type of the sub-agent that works a stage."""
 HEADER = "Stagent"
 """The header of a gate's picker."""
 
@@ -111,7 +113,7 @@ def render(workflow: Workflow, state: State, folder: RunFolder, brief: Brief, ho
         "gate": picker(workflow, state, folder),
         "writes": stage.writes,
         "tools": {"allow": stage.tools.allow, "deny": stage.tools.deny},
-        "ledger": [{"agent": agent.id, "ended": agent.ended, "started": agent.started_at} for agent in state.agents],
+        "ledger": _ledger(state),
         "checking": bool(running),
         "checker": running[0].pid if running else None,
         "stop": {"blocks": stage.stop.blocks, "message": stage.stop.message},
@@ -123,6 +125,17 @@ def render(workflow: Workflow, state: State, folder: RunFolder, brief: Brief, ho
         "texts": texts(workflow, state, brief, home.launcher),
     }
     return msgspec.json.encode(document) + b"\n"
+
+
+def _ledger(state: State) -> list[dict[str, object]]:
+    """The sub-agents of this stage and epoch, and those left behind that may still run."""
+    here = (state.stage, state.epoch)
+    found = [(agent, WORKER, False) for agent in state.agents]
+    found += [(agent, agent.kind or WORKER, (agent.stage, agent.epoch) != here) for agent in state.others]
+    return [
+        {"agent": agent.id, "type": kind, "ended": agent.ended, "started": agent.started_at, "left": left}
+        for agent, kind, left in found
+    ]
 
 
 def _artifact(path: Path) -> dict[str, object]:
@@ -176,5 +189,6 @@ def _decision_texts(stage: Stage, state: State, where: str, launcher: str) -> di
         "gate": f"{where} waits for your decision: {how} {state.run}",
         "rejected": f"{where}: a person rejected this artifact. Read the feedback and change the artifact: "
         f"{launcher} context",
+        "decided": f"{where}: a person approved this artifact. Go on with: {launcher} advance",
         "chosen": f"{where}: the choice is made. Go on with: {launcher} advance",
     }

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from stagent.config import DataHome
-from stagent.core.events import Escalated, Event, StageEntered, Terminal
+from stagent.core.events import Escalated, Event, GateDecided, Interrupted, Resumed, StageEntered, Terminal
 from stagent.core.ports import BlobGone
 from stagent.core.state import State
 from stagent.engine.brief import Brief
@@ -18,6 +18,7 @@ from stagent.engine.projections import live, statefile
 from stagent.failpoints import hit
 
 _HEAD = 4096
+_MOVES = (StageEntered, GateDecided, Interrupted, Resumed)
 COMPANIONS = (".begun", ".stop", ".waiting", ".tree", ".doubt", ".skill")
 """What hooks and commands keep beside a session's live file, as long as that is there."""
 
@@ -52,6 +53,12 @@ class Publisher:
             elif isinstance(event, Terminal | Escalated) and event.report:
                 name = event.terminal if isinstance(event, Terminal) else "escalated"
                 write(folder.artifact(name), self._blob(event.report))
+        path = self._live_path(state)
+        if path is not None and any(isinstance(event, _MOVES) for event in events):
+            # What the session waited for is behind it.
+            hit("projection.remove.before")
+            path.with_suffix(".waiting").unlink(missing_ok=True)
+            hit("projection.remove.after")
         self._publish(before, state)
 
     def _publish(self, before: State, state: State) -> None:
@@ -125,7 +132,9 @@ class Publisher:
         except OSError:
             return False
         here = f'"run":"{state.run}","seq":{state.seq},' in data[:_HEAD].decode("utf-8", "replace")
-        return here and f'"size":{size},"mtime_ns":{mtime},"ino":{ino}'.encode() in data
+        # A line that changed nothing was read all the same: the hook must not take it for news.
+        parts = (f'"size":{size},"mtime_ns":{mtime},"ino":{ino}', f'"folded":{self.journal.folded(state.run)},')
+        return here and all(part.encode() in data for part in parts)
 
     def _enter(self, state: State, folder: RunFolder, stage: str) -> None:
         if state.stage == stage:
@@ -160,7 +169,8 @@ class Publisher:
             return
         workflow = self.pinned.workflow(state)
         data = live.render(workflow, state, folder, self.brief(state), self.home, self.journal.folded(state.run))
-        for folder_of_hooks in (path.parent, self.home.spool(state.run).parent, self.home.pending):
+        places = (self.home.spool(state.run).parent, self.home.activity(state.run).parent, self.home.pending)
+        for folder_of_hooks in (path.parent, *places):
             if not folder_of_hooks.exists():
                 folder_of_hooks.mkdir(mode=0o700, parents=True, exist_ok=True)
         write(path, data)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+# What `checks/` holds runs in the child that a check or a command stage is: a crash there is one that failed.
 PLACES = ("engine/", "storage/", "workspace/", "runner/", "config.py", "cli/")
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 WRITE, LASTING = "write", "lasting"
@@ -30,8 +31,6 @@ ALLOWED = {
     "runner/example.py:_git": "the repository in that folder",
     "runner/supervisor.py:Supervisor.stop": "one byte into our own pipe, in a signal handler",
     "runner/supervisor.py:_Watched._give_input": "what the attempt's process reads from a pipe",
-    "checks/testcommand.py:_execute": "runs in the child that a check is; the check itself has its fail points",
-    "checks/testdetect.py:has_pytest": "asks an interpreter what it can import",
 }
 
 WRITING_METHODS = {"write_bytes": WRITE, "write_text": WRITE, "touch": WRITE, "symlink_to": LASTING}

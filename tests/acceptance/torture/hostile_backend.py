@@ -15,6 +15,9 @@ class HostileBackend(ScriptedBackend):
 
     name = "hostile"
 
+    def ready(self, options: Mapping[str, str], env: Mapping[str, str], workdir: str) -> None:
+        """Need nothing."""
+
     def launch(self, spec: AttemptSpec, env: Mapping[str, str]) -> Launch:
         """Return the hostile program."""
         child = Path(__file__).with_name("hostile_child.py")

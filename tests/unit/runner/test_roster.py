@@ -81,7 +81,7 @@ def held(pid: int | None, started: str | None, host: str = HOST, kind: str = "ru
 def test_an_orphan_is_found_by_its_mark_asked_and_forced(orphan: subprocess.Popen[bytes], number: int) -> None:
     name = f"{RUN}.2.{os.getpid()}"
     marks = Marks()
-    assert marks.of(RUN) == {name}
+    assert name in marks.of(RUN)  # beside those of other tests that run at the same time
     assert [row.pid for row in marks.attempts[name]] == [orphan.pid]
     item = unlogged(name, STATE)
     assert (item.stage, item.epoch, item.number, item.began_at) == ("work", 2, os.getpid(), 7)
@@ -89,7 +89,7 @@ def test_an_orphan_is_found_by_its_mark_asked_and_forced(orphan: subprocess.Pope
     assert end_orphan(item, 0.2) == 1
     assert orphan.wait(5) == -number
     assert end_orphan(item, 0.2) == 0
-    assert Marks().of(RUN) == set()
+    assert name not in Marks().of(RUN)
 
 
 @pytest.mark.parametrize("orphan", [POLITE], indirect=True)

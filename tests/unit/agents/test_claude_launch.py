@@ -211,7 +211,8 @@ def test_the_plugin_is_whole_mended_and_kept(place: Path) -> None:
     home = DataHome(place / "data")
     made = claude_plugin.ensure(home)
     names = sorted(str(path.relative_to(made)) for path in made.rglob("*") if path.is_file())
-    assert names == [".claude-plugin/plugin.json", "hooks/attempt.pyc", "hooks/hook.pyc", "hooks/hooks.json"]
+    compiled = ["hooks/attempt.pyc", "hooks/hook.pyc"]
+    assert names == [".claude-plugin/plugin.json", *compiled, "hooks/hooks.json", "hooks/toolrules.pyc"]
     before = made.stat().st_mtime_ns
     assert claude_plugin.ensure(home) == made
     assert made.stat().st_mtime_ns == before

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
@@ -78,6 +79,9 @@ def plain_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
             if name.startswith(("STAGENT_", "CLAUDE", "GIT_")) and name != "STAGENT_TEST_FULL":
                 patch.delenv(name)
         patch.setenv("STAGENT_HOME", str(home / "stagent"))
+        # Another installation on the person's PATH would be found, and rightly named, by `doctor`.
+        own, paths = Path(sys.executable).parent, os.environ.get("PATH", "").split(os.pathsep)
+        patch.setenv("PATH", os.pathsep.join(at for at in paths if Path(at) == own or not Path(at, "stagent").exists()))
         patch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
         patch.setenv("GIT_CONFIG_NOSYSTEM", "1")
         for role in ("AUTHOR", "COMMITTER"):

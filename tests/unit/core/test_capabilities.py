@@ -11,7 +11,9 @@ from stagent.core.verify.folder import validate
 
 
 def workflow(**more: Any) -> Workflow:
-    work = {"execution": {"type": "inline"}, "transitions": {"done": "complete"}, **more.pop("work", {})}
+    given = more.pop("work", {})
+    plain = {} if "kind" in given else {"execution": {"type": "inline"}}
+    work = {**plain, "transitions": {"done": "complete"}, **given}
     document = {"initial_stage": "work", "terminal_stages": ["complete"], "stages": {"work": work}, **more}
     found, problems = validate({"workflow.json": json.dumps(document).encode(), "work.md": b"# work\n"})
     assert found is not None and [item for item in problems if item.severity == "error"] == []
@@ -75,3 +77,10 @@ def test_what_became_wider() -> None:
     assert lines[-1] == "stage work may write a/**"
     assert widened(capabilities(wide), capabilities(narrow)) == []
     assert widened(capabilities(wide), capabilities(wide)) == []
+
+
+def test_a_command_stage_runs_its_command_and_has_no_tools() -> None:
+    work = {"kind": "command", "run": "make ship", "results": {"*": "done"}}
+    found = capabilities(workflow(work=work))
+    assert [(item.where, item.run) for item in found.commands] == [("stages.work.run", "make ship")]
+    assert [(item.stage, item.writes, item.tools) for item in found.stages] == [("work", ["anything"], [])]

@@ -34,6 +34,7 @@ def test_what_is_json_is_read_as_it_is(document: object) -> None:
         (b"\xef\xbb\xbf{}", "byte order mark of UTF-8", "Save it as UTF-8"),
         ("{}".encode("utf-16-be"), "malformed", "Correct the syntax"),
         (b'{"a":' * 50_000, "nested too deeply", "Correct the syntax"),
+        (b"[NaN," + b"[" * 50_000, "nested too deeply", "Correct the syntax"),
     ],
 )
 def test_what_is_no_json_has_its_place_and_remedy(text: bytes, what: str, remedy: str) -> None:

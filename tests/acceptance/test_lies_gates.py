@@ -376,3 +376,22 @@ def test_a_check_that_writes_files_leaves_the_approval_valid(machine: Machine) -
     answer = run.advance()
     assert answer.status == 0, answer.out
     assert run.place == ("build", 2)
+
+
+def test_a_check_that_changes_the_project_after_the_approval(machine: Machine) -> None:
+    machine.write("turn.sh", "if test -e once.txt; then echo 'x = 666' > src.py; fi; touch once.txt\n")
+    plan = stage(
+        {"PASS": "build"},
+        gate={"type": "require_approval"},
+        writes="project",
+        checks=[{"name": "tests", "run": "sh turn.sh"}],
+    )
+    run = machine.session(machine.flow({"plan": plan, "build": stage({"PASS": "complete"})}))
+    run.claim("PASS")
+    assert run.advance().code == "gate.waiting"
+    assert machine.person("approve", run.run).status == 0
+    # The body stays what was approved; another key in its front matter has the check run once more.
+    path = run.artifact("plan")
+    path.write_text(path.read_text().replace("---\n", "---\nnote: x\n", 1))
+    assert_stale(run)
+    assert machine.read("src.py") == "x = 666\n"

@@ -203,8 +203,10 @@ def _check_ended(state: State, data: ev.CheckEnded, envelope: ev.Envelope) -> Ch
         # What the engine's own check wrote is nobody's change: every reference to the tree before follows it.
         if state.tree_ref is not None:
             changes["tree_ref"] = after
-        if state.gate is not None and state.gate.tree == before:
-            changes["gate"] = replace(state.gate, tree=after)
+        # An approval is the exception: it holds for exactly what was shown, whoever changed it afterwards.
+        gate = state.gate
+        if gate is not None and gate.tree == before and gate.decision != "approve":
+            changes["gate"] = replace(gate, tree=after)
     return changes
 
 

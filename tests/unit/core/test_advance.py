@@ -202,11 +202,13 @@ def test_bringing_back_what_was_approved_does_not_bring_back_the_approval() -> N
     assert codes(world.advance()) == "gate.waiting"
 
 
-def test_what_the_engines_own_check_writes_keeps_the_approval() -> None:
+def test_what_the_engines_own_check_writes_keeps_the_gate_but_no_approval_given_before_it() -> None:
     world = made(gate=APPROVAL, checks=[{"name": "tests", "run": "make test"}])
     world.work("approved")
     world.person("approve")
-    assert codes(world.advance(writes={"build/log": "1"})) == "ok"
+    assert codes(world.advance(writes={"build/log": "1"})) == "gate.stale"
+    world.person("approve")
+    assert codes(world.advance()) == "ok"
     assert kinds(world.events).count("CheckStarted") == 1
 
 

@@ -437,8 +437,6 @@ class Runs(RuleBasedStateMachine):
         match event:
             case ev.GateDecided():
                 self.approval = (event.body, event.tree) if event.decision == "approve" else None
-            case ev.CheckEnded() if self.approval is not None and self.approval[1] == event.tree:
-                self.approval = (self.approval[0], event.tree_after)
             case ev.Transitioned():
                 self.approved, self.approval = self.approval, None
             case ev.Terminal():

@@ -205,6 +205,18 @@ def test_what_a_check_writes_moves_every_reference_to_the_tree_before() -> None:
     assert world.now.gate.tree == before
 
 
+@pytest.mark.parametrize(("decision", "follows"), [("approve", False), ("reject", True), ("redo", True)])
+def test_what_a_check_writes_never_moves_an_approval(decision: Any, follows: bool) -> None:
+    world = World(workflow(OURS))
+    before, after, body = world.tree, text("after"), text("b")
+    decided = ev.GateDecided(
+        stage="plan", epoch=1, decision=decision, channel="terminal", body=body, tree=before, choice="PASS"
+    )
+    ended = ev.CheckEnded(name="writer", epoch=1, artifact=text("a"), tree=before, tree_after=after, outcome="pass")
+    world.append(ENGINE, [ev.GateOpened(stage="plan", epoch=1, body=body, tree=before), decided, ended])
+    assert world.now.gate.tree == (after if follows else before)
+
+
 def test_a_stage_without_a_tree_rule_keeps_none() -> None:
     world = World(workflow(OURS))
     world.append(ENGINE, [ev.StageEntered(stage="plan", epoch=1, tree=None)])

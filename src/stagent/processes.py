@@ -24,14 +24,14 @@ COMMAND_MARKER = "STAGENT_COMMAND"
 RUNNER_MARKER = "STAGENT_RUNNER"
 """The environment variable that tells which process (its id) started a process of an attempt or command."""
 
+AGENT_MARKS = (MARKER, COMMAND_MARKER, "CLAUDECODE", "CLAUDE_CODE_SESSION_ID", "AI_AGENT")
+"""Variables of a process that an agent, or what an agent wrote, has started: no person decides there or below."""
+
 MARKERS = (
-    MARKER,
-    COMMAND_MARKER,
+    *AGENT_MARKS,
     RUNNER_MARKER,
     "STAGENT_RUN",
     "STAGENT_STAGE",
-    "CLAUDECODE",
-    "CLAUDE_CODE_SESSION_ID",
     "CLAUDE_CODE_SESSION_ATTENDED",
     "CLAUDE_PID",
 )
@@ -144,6 +144,24 @@ def markers(pid: int) -> Mapping[str, str] | None:
         if equals and key in MARKERS:
             found.setdefault(key, value.decode("utf-8", "replace"))
     return found
+
+
+def terminal() -> str:
+    """Return the name of this process's controlling terminal (`/dev/pts/3`), or `/dev/tty` where it cannot be told."""
+    own = [os.ttyname(number) for number in (0, 1, 2) if os.isatty(number)]
+    if not LINUX:
+        return own[0] if own else "/dev/tty"
+    with open("/proc/self/stat", "rb") as file:
+        number = int(file.read().rpartition(b")")[2].split()[4])
+    # The number holds the low byte of the minor first, then twelve bits of the major, then the rest of the minor.
+    major, minor = number >> 8 & 0xFFF, number & 0xFF | number >> 12 & 0xFFF00
+    for name in (f"/dev/pts/{(major - 136) * 256 + minor}", *own, f"/dev/tty{minor}", "/dev/console"):
+        try:
+            if os.stat(name).st_rdev == os.makedev(major, minor):  # noqa: PTH116 - imports are kept few here
+                return name
+        except OSError:
+            continue
+    return "/dev/tty"
 
 
 def start_time(pid: int) -> str | None:

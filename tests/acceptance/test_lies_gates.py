@@ -19,12 +19,13 @@ host and terminal), or shows against an anchored head:
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
 import pytest
 
-from acceptance.support import STAGENT, Headless, Machine, Session, claim, shell, stage
+from acceptance.support import SESSION, STAGENT, Headless, Machine, Session, claim, shell, stage
 
 GATED = {"plan": {"PASS": "build"}, "build": {"PASS": "complete"}}
 
@@ -131,7 +132,10 @@ def test_an_attempt_approves_its_own_gate(forger: Machine, how: str) -> None:
     assert "approve: stage" not in said
 
 
-@pytest.mark.parametrize("what", ["reject", "redo", "cancel", "interrupt", "continue --take-over", "start x --force"])
+@pytest.mark.parametrize(
+    "what",
+    ["reject", "redo", "answer --choice PASS", "cancel", "interrupt", "continue --take-over", "start x --force"],
+)
 def test_an_attempt_does_a_persons_other_acts(forger: Machine, what: str) -> None:
     name, *more = what.split()
     arguments = " ".join(['"$STAGENT_RUN"' if name != "start" else "", *more])
@@ -140,6 +144,7 @@ def test_an_attempt_does_a_persons_other_acts(forger: Machine, what: str) -> Non
     assert run.status == 4, run.done.err
     assert_undecided(run)
     assert {event["type"] for event in run.log()}.isdisjoint({"interrupted", "taken_over", "terminal", "resumed"})
+    assert "an agent cannot" in forger.read("out.txt")
 
 
 def test_a_check_approves_the_gate_of_its_stage(forger: Machine) -> None:
@@ -154,6 +159,21 @@ def test_a_check_approves_the_gate_of_its_stage(forger: Machine) -> None:
     told = shell('echo "export RUN=$STAGENT_RUN STAGENT_HOME=$STAGENT_HOME" > run.sh')
     run = forger.drive(flow, {**WORK, "plan": [told, claim("PASS")]})
     assert run.status == 4, run.done.err
+    assert_undecided(run)
+    assert "an agent cannot approve" in forger.read("out.txt")
+
+
+@pytest.mark.parametrize("clean", ["", CLEAN])
+@pytest.mark.parametrize("session", [None, SESSION])
+def test_a_check_approves_the_gate_of_a_run_nobody_adopts_processes_for(
+    forger: Machine, session: str | None, clean: str
+) -> None:
+    lie = f'test -e run.sh && . ./run.sh; {clean} {PYTHON} pty_yes.py out.txt approve "$RUN"'
+    plan = stage({"PASS": "build"}, gate={"type": "require_approval"}, checks=[{"name": "tests", "run": lie}])
+    run = forger.session(forger.flow({"plan": plan, "build": stage({"PASS": "complete"})}), session=session)
+    forger.write("run.sh", f"export RUN={run.run} STAGENT_HOME={forger.home}\n")
+    run.claim("PASS")
+    assert run.advance().code == "gate.waiting"
     assert_undecided(run)
     assert "an agent cannot approve" in forger.read("out.txt")
 
@@ -185,7 +205,7 @@ def test_what_a_detached_program_of_the_same_user_can_still_forge(machine: Machi
     assert machine.person("approve", run.run).status == 0
     decided = run.log("gate.decided")[0]
     assert decided["channel"] == "terminal"
-    assert decided["actor"].startswith("person:") and "/dev/" in decided["actor"]
+    assert re.fullmatch(r"person:[^:]+:/dev/(pts/\d+|ttys\d+)", decided["actor"])
 
 
 # -- policies ------------------------------------------------------------------------------------------------------

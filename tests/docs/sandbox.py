@@ -40,7 +40,8 @@ VARIES = (
     # What an agent printed holds paths, so its length differs from folder to folder.
     (re.compile(r"\b([Ss]treams?:?) +[\d.,]+ (?:bytes|[KM]iB)"), r"\1 SIZE"),
     (re.compile(r"\b(runner|process|caller):? ?\d+\b"), r"\1 PID"),
-    (re.compile(r"person:\S+"), "person:NAME"),
+    # Which terminal it was differs; that it has a name of its own does not.
+    (re.compile(r"person:[^\s:]+:/dev/(?:pts/|ttys)\d+"), "person:NAME:TERMINAL"),
     # Columns are as wide as what stands in them.
     (re.compile(r"[ \t]+"), " "),
     (re.compile(r" $", re.MULTILINE), ""),

@@ -16,7 +16,7 @@ import msgspec
 
 from stagent import processes
 from stagent.cli import output, select
-from stagent.cli.people import AGENT_MARKS, AGENT_NAMES
+from stagent.cli.people import AGENT_NAMES
 from stagent.config import DataHome
 from stagent.core.commands import Caller
 from stagent.core.ids import is_session
@@ -228,7 +228,7 @@ def doubt(kept: Kept) -> str:
         return "the session's process does not stand above this call"
     own, *above = chain[below:]
     for info in (own, *above):
-        marked = any((info.markers or {}).get(name) for name in AGENT_MARKS)
+        marked = any((info.markers or {}).get(name) for name in processes.AGENT_MARKS)
         if marked or (info is not own and info.name in AGENT_NAMES):
             return f"an agent stands above the session (process {info.pid}, {info.name})"
     return ""

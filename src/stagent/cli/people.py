@@ -9,7 +9,7 @@ from __future__ import annotations
 import getpass
 import os
 import select
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from stagent import processes
 from stagent.core.canonical import digest
@@ -22,7 +22,6 @@ from stagent.engine.evidence import HOST, Gathered
 from stagent.engine.service import RunService
 from stagent.errors import RefusedError
 
-AGENT_MARKS = ("STAGENT_ATTEMPT", "CLAUDECODE", "CLAUDE_CODE_SESSION_ID", "AI_AGENT")
 AGENT_NAMES = frozenset({"claude", "codex", "gemini", "opencode"})
 _SHOWN_LINES = 400
 _POLL = 0.5
@@ -37,8 +36,8 @@ class Terminal:
 
     @property
     def name(self) -> str:
-        """The terminal's name, for the log."""
-        return os.ttyname(self._descriptor)
+        """The terminal's name, for the log: the one it goes by for everybody, not `/dev/tty`."""
+        return processes.terminal()
 
     def say(self, text: str) -> None:
         """Write a line."""
@@ -65,13 +64,14 @@ class Terminal:
         os.close(self._descriptor)
 
 
-def agent_above(holder_pid: int | None = None) -> str | None:
+def agent_above(engines: Collection[int] = ()) -> str | None:
     """Say which agent this process descends from, or None.
 
     Looks at this process, all above it, and all above the leader of its terminal session, for an agent's marks or
-    name, and for the runner that holds the run: whatever an attempt detaches from itself ends up below that runner.
+    name, and for the processes that work on the run (`engines`): whatever an attempt detaches from itself ends up below
+    its runner, and what a check starts stands below whoever runs the check.
     """
-    own = [name for name in AGENT_MARKS if os.environ.get(name)]
+    own = [name for name in processes.AGENT_MARKS if os.environ.get(name)]
     if own:
         return f"the environment says so ({own[0]})"
     chain = processes.ancestors(os.getpid())
@@ -79,19 +79,19 @@ def agent_above(holder_pid: int | None = None) -> str | None:
     if leader != os.getpid():
         chain += processes.ancestors(leader)
     for info in chain:
-        marks = [name for name in AGENT_MARKS if info.markers and info.markers.get(name)]
+        marks = [name for name in processes.AGENT_MARKS if info.markers and info.markers.get(name)]
         if marks:
             return f"process {info.pid} ({info.name}) carries {marks[0]}"
         if info.name in AGENT_NAMES:
             return f"process {info.pid} is {info.name}"
-        if holder_pid is not None and info.pid == holder_pid:
-            return f"process {info.pid} is the runner of this very run"
+        if info.pid in engines:
+            return f"process {info.pid} works on this very run"
     return None
 
 
-def no_agent(what: str, holder_pid: int | None = None) -> None:
+def no_agent(what: str, engines: Collection[int] = ()) -> None:
     """Refuse what only a person may do when an agent stands above this process. Raises RefusedError."""
-    above = agent_above(holder_pid)
+    above = agent_above(engines)
     if above is not None:
         raise RefusedError(
             "person.agent",
@@ -103,8 +103,7 @@ def no_agent(what: str, holder_pid: int | None = None) -> None:
 
 def terminal(what: str, state: State | None = None) -> Terminal:
     """Return the terminal of the person who calls. Raises RefusedError when none can be there."""
-    holder = state.lease.holder if state is not None and state.lease else None
-    no_agent(what, holder.pid if holder and holder.kind == "runner" else None)
+    no_agent(what, _engines(state) if state is not None else ())
     try:
         return Terminal(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
     except OSError as error:
@@ -114,6 +113,13 @@ def terminal(what: str, state: State | None = None) -> Terminal:
             where=what,
             remedy="Call it in a terminal; unattended runs declare decisions with --unattended FILE.",
         ) from error
+
+
+def _engines(state: State) -> list[int]:
+    holder = state.lease.holder if state.lease else None
+    runner = holder.pid if holder and holder.kind == "runner" else None
+    checking = [check.pid for check in state.checks.values() if check.outcome == "running"]
+    return [pid for pid in (runner, *checking) if pid is not None]
 
 
 def caller(tty: Terminal) -> Caller:

@@ -88,7 +88,7 @@ def _stop(home: Home, name: str, timeout: float) -> Stopped:
         raise _unknown(home, name, "is of no known run") from error
     state = service.journal.load(run)[0]
     runner = runner_of(state)
-    people.no_agent("stop an attempt", runner.pid if runner else None)
+    people.no_agent("stop an attempt", [runner.pid] if runner and runner.pid else ())
     marks = Marks()
     known = {item.id: item for item in attempts(service, run)}
     item = known.get(name) or (unlogged(name, state) if name in marks.of(run) else None)

@@ -294,6 +294,11 @@ def test_a_run_whose_runner_was_killed_goes_on(machine: Machine) -> None:
     script = machine.script(work)
     killed = machine.cli("run", "x", "--flow", machine.flow(TWO), "--agent", "scripted", "--script", script, "--json")
     assert killed.status == -signal.SIGKILL
+    [row] = machine.cli("runs", "--json").json
+    shown = machine.cli("show", row["run"], "--json").json
+    assert (row["status"], machine.cli("status", "--json").json["word"], shown["status"]) == ("stale",) * 3
+    assert shown["visits"][0]["attempts"][0]["outcome"] == "stale"
+    assert "**stale**" in machine.cli("export", row["run"]).out
     run = next(iter((machine.project / ".stagent").glob("r-*"))).name
     done = machine.resume(run)
     assert (done.status, done.state.terminal) == (0, "complete")

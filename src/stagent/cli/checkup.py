@@ -17,12 +17,12 @@ from pathlib import Path
 from stagent import processes
 from stagent.cli import checkup_plugin
 from stagent.cli.patient import Finding, Findings, Patient
-from stagent.cli.status import driver_of
 from stagent.core.ids import attempt_id
 from stagent.core.ports import Store
 from stagent.engine.audit import verify
 from stagent.engine.leftovers import abandoned, find, settled
 from stagent.engine.service import RunService
+from stagent.engine.standing import driver_of
 from stagent.errors import NotFoundError, StagentError
 
 PYTHON = (3, 11)

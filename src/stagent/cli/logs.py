@@ -17,11 +17,11 @@ from stagent.cli import output
 from stagent.cli.options import selector_options
 from stagent.cli.select import Chosen, Selector, choose
 from stagent.cli.spoken import ending, heading, spoken
-from stagent.cli.status import driver_of
 from stagent.cli.words import plain_lines
 from stagent.core.ids import is_run
 from stagent.core.masking import mask_bytes
 from stagent.core.state import State
+from stagent.engine.standing import driver_of
 from stagent.errors import NotFoundError, UsageError
 from stagent.registry import resolve
 from stagent.runner.replay import Follower, Parse, complete, is_whole, plain_parse, rebuild, tail_offset
@@ -158,7 +158,7 @@ class _Printer:
             return True
         if state.gate is not None and not state.gate.decision and not state.attempt_open:
             return True
-        return driver_of(self._service, state) in ("stale", "waiting")
+        return driver_of(self._service, state) in ("stale", "waiting", "ready")
 
     def _running(self, item: Attempt) -> bool:
         state = self._state()

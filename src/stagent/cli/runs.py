@@ -11,13 +11,14 @@ import msgspec
 
 from stagent.bootstrap import Home, millis
 from stagent.cli import output
-from stagent.cli.status import driver_of, waiting
+from stagent.cli.status import waiting
 from stagent.cli.words import age, columns, fit, plain, table, width
 from stagent.core.masking import mask
 from stagent.core.ports import ProjectRow
 from stagent.core.state import State
 from stagent.engine.brief import label
 from stagent.engine.service import RunService
+from stagent.engine.standing import driver_of, word_of
 from stagent.errors import StagentError, StoreError
 
 _LEAST_LABEL = 12
@@ -35,7 +36,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of the list; `status` is stale when the process that drove it is gone, waiting when somebody must act.
+    """One line of the list; `status` is its word (`engine.standing`), or waiting when its session needs somebody.
 
     `waits` is what the session that drives the run waits for.
     """
@@ -155,16 +156,14 @@ def _row(entry: Entry) -> Row:
 
 
 def _read(entry: Entry, service: RunService, state: State, gone: bool) -> Row:
-    driver = driver_of(service, state)
+    word = word_of(state, driver_of(service, state))
     held = waiting(service, state)
-    word = "waiting" if held.person else state.status
-    status = state.terminal or (driver if driver in ("stale", "waiting") else word)
     return Row(
         run=state.run,
         label=mask(entry.label or label(service.text(state.task))),
         workflow=state.flow,
         stage=state.stage,
-        status=status,
+        status="waiting" if held.person and word == "running" else word,
         epoch=state.epoch,
         started_at=state.started_at,
         updated_at=state.updated_at,

@@ -16,10 +16,9 @@ from stagent.engine.evidence import HOST
 from stagent.engine.folder import read
 from stagent.engine.service import RunService
 from stagent.engine.spoolfold import DOUBT
+from stagent.engine.standing import Driver, driver_of, word_of
 from stagent.errors import NotFoundError
 
-_UNHEARD = 15 * 60 * 1000
-"""Milliseconds after which a driver on another machine counts as gone."""
 _REFUSAL_LINES = 12
 _ERROR = "error: "
 _SESSION_WAITS = {
@@ -34,7 +33,7 @@ _SESSION_WAITS = {
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a run stands, for people and programs. `driver`: running, stale, waiting, idle or none.
+    """Where a run stands, for people and programs; `word` and `driver` are those of `engine.standing`.
 
     `session_waits` is what the session that drives the run waits for, `session_since` since when (unix milliseconds),
     `error` what its last turn ended with, `doubt` why the last decision a hook saw did not count.
@@ -47,7 +46,8 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     workflow: str
     stage: str
     epoch: int
-    driver: str
+    word: str
+    driver: Driver
     holder: str
     waits_for: str
     remedy: str
@@ -62,32 +62,6 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     error: str = ""
     doubt: str = ""
 
-    @property
-    def word(self) -> str:
-        """The one word for the whole run."""
-        if self.terminal:
-            return self.terminal
-        return self.driver if self.driver in ("stale", "waiting") else self.status
-
-
-def driver_of(service: RunService, state: State) -> str:
-    """Say whether the process that holds a run lives: `running`, `stale`, `idle` (no process to look at) or `none`.
-
-    A runner that ended because a person must decide left nothing undone: then it is `waiting`, not stale.
-    """
-    if state.lease is None:
-        return "none"
-    alive = service.gatherer.holder_alive(state)
-    if alive is False and state.mode == "headless" and state.gate and not state.gate.decision:
-        return "waiting"
-    if alive is not None:
-        return "running" if alive else "stale"
-    holder = state.lease.holder
-    if holder.host and holder.host != HOST:
-        heard = service.store.last_heartbeat(state.run, state.lease.fence) or 0
-        return "running" if service.clock() - max(heard, state.updated_at) < _UNHEARD else "stale"
-    return "idle"
-
 
 def stand(service: RunService, state: State) -> Standing:
     """Return where a run stands."""
@@ -101,6 +75,7 @@ def stand(service: RunService, state: State) -> Standing:
         workflow=state.flow,
         stage=state.stage,
         epoch=state.epoch,
+        word=word_of(state, driver),
         driver=driver,
         holder=_holder(state),
         waits_for=waits,
@@ -167,7 +142,7 @@ def _holder(state: State) -> str:
     return f"{holder.kind}{name}{process}{place}"
 
 
-def _waits(service: RunService, state: State, driver: str) -> tuple[str, str]:
+def _waits(service: RunService, state: State, driver: Driver) -> tuple[str, str]:
     """Return what a run waits for, and the command that helps."""
     go_on = f"stagent run --resume {state.run}"
     if state.ended:
@@ -177,6 +152,8 @@ def _waits(service: RunService, state: State, driver: str) -> tuple[str, str]:
     gate = _gate(service, state)
     if gate is not None:
         return gate
+    if driver == "ready":
+        return "somebody to go on: a person has decided", go_on
     if driver == "stale":
         return "a new driver: the process that drove it is gone", go_on
     for name, check in state.checks.items():

@@ -13,7 +13,10 @@ DECIDED = {"approve": "approved", "reject": "rejected", "redo": "sent back with 
 
 
 class Attempt(msgspec.Struct, kw_only=True):
-    """One try at a stage; `outcome` is `running` until it ended. `text` says why it failed or was refused."""
+    """One try at a stage; `text` says why it failed or was refused.
+
+    `outcome` is `running` until it ended, and `stale` when nobody is left to end it.
+    """
 
     number: int
     by: str
@@ -147,7 +150,7 @@ class DiffPart(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Story(msgspec.Struct, kw_only=True):
-    """A whole run. `status` is the terminal of an ended run; `warnings` is what weakens the result."""
+    """A whole run. `status` is its one word, as everywhere; `warnings` is what weakens the result."""
 
     run: str
     flow: str

@@ -19,6 +19,7 @@ from stagent.engine.describe import describe
 from stagent.engine.differences import since_start
 from stagent.engine.report import UNPROTECTED
 from stagent.engine.service import RunService
+from stagent.engine.standing import driver_of, word_of
 from stagent.errors import StagentError, StoreError
 
 TEXT_LIMIT = 256 * 1024
@@ -41,7 +42,7 @@ def tell(service: RunService, run: str, *, whole: bool = False) -> Story:
     with suppress(StoreError):  # the audit says what is wrong with the log; what can be read is told
         for envelope in events(service, run):
             teller.take(envelope)
-    verdict = verify(service.journal, run)
+    verdict, word = verify(service.journal, run), word_of(state, driver_of(service, state))
     attempts = [attempt for visit in teller.visits for attempt in visit.attempts]
     tokens = [item.tokens for item in attempts if item.tokens is not None]
     costs = [item.cost_usd for item in attempts if item.cost_usd is not None]
@@ -53,7 +54,7 @@ def tell(service: RunService, run: str, *, whole: bool = False) -> Story:
         mode=state.mode,
         project=str(service.root),
         task=teller.text(state.task),
-        status=state.terminal or state.status,
+        status=word,
         ended=state.ended,
         success=state.success,
         stage=state.stage,
@@ -64,7 +65,7 @@ def tell(service: RunService, run: str, *, whole: bool = False) -> Story:
         head=state.head,
         baseline=state.baseline,
         commit=teller.commit,
-        visits=teller.visits,
+        visits=_abandoned(teller.visits) if word == "stale" else teller.visits,
         warnings=list(_warnings(workflow, state, teller.visits)),
         consistent=verdict.consistent,
         audit=verdict.summary.removeprefix(f"{run}: "),
@@ -73,6 +74,16 @@ def tell(service: RunService, run: str, *, whole: bool = False) -> Story:
         cost_usd=sum(costs) if costs else None,
         diff=_diff(service, state) if whole else None,
     )
+
+
+def _abandoned(visits: list[Visit]) -> list[Visit]:
+    """Call nothing running that nobody is left to end."""
+    for visit in visits:
+        for attempt in visit.attempts:
+            attempt.outcome = "stale" if attempt.outcome == "running" else attempt.outcome
+        for check in visit.checks:
+            check.outcome = "stale" if check.outcome == "running" else check.outcome
+    return visits
 
 
 def events(service: RunService, run: str) -> Iterator[ev.Envelope]:

@@ -24,12 +24,16 @@ _WORDS = {
     "ok": ("good", "✓"),
     "pass": ("good", "✓"),
     "running": ("busy", "◌"),
+    "stale": ("off", "–"),
     "stopped": ("pause", "‖"),
     "abandoned": ("off", "–"),
     "orphaned": ("off", "–"),
 }
 _STATES = {
     "running": ("busy", "◌"),
+    "stale": ("over", "▲"),
+    "waiting": ("wait", "◆"),
+    "ready": ("pause", "‖"),
     "interrupted": ("pause", "‖"),
     "stalled": ("pause", "‖"),
     "blocked": ("wait", "◆"),

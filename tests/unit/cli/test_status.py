@@ -10,10 +10,11 @@ import pytest
 
 from stagent import processes
 from stagent.bootstrap import Home
-from stagent.cli.status import driver_of, stand
+from stagent.cli.status import stand
 from stagent.core.events import Holder
 from stagent.core.state import Lease, State
 from stagent.engine.evidence import HOST
+from stagent.engine.standing import driver_of
 
 
 @pytest.mark.rule("S2.20", "W21")
@@ -78,6 +79,11 @@ def test_a_process_that_is_gone_is_never_called_running(opened: Any) -> None:
     assert driver_of(service, held) == "stale"
     assert (driver_of(service, waiting), stand(service, waiting).word) == ("waiting", "waiting")
     assert stand(service, held).word == "stale"
+    decided = msgspec.structs.replace(waiting, gate=msgspec.structs.replace(state.gate, decision="approve"))
+    assert (driver_of(service, decided), stand(service, decided).word) == ("ready", "ready")
+    assert "run --resume" in stand(service, decided).remedy
+    tried = msgspec.structs.replace(decided, attempt_open=True)
+    assert driver_of(service, tried) == "stale"
     again = leased(held, kind="runner", pid=processes.look(1).pid, started=started, host=HOST)  # type: ignore[union-attr]
     assert driver_of(service, again) == "stale"
 

@@ -13,6 +13,7 @@ from stagent.bootstrap import Home
 from stagent.core.commands import Caller
 from stagent.core.events import Holder
 from stagent.core.ids import is_run, is_session
+from stagent.core.masking import mask
 from stagent.core.ports import RunEntry
 from stagent.core.refusals import place
 from stagent.core.state import State
@@ -87,7 +88,7 @@ def paused_here(home: Home) -> Chosen:
     states = [service.journal.load(entry.run)[0] for entry in home.index.runs(project)]
     waiting = [state for state in states if not state.ended]
     paused = [state for state in waiting if not state.live] or waiting
-    known = [f"{state.run} ({state.status}, stage {state.stage})" for state in paused]
+    known = [_told(state, "") for state in paused]
     if len(paused) == 1:
         return Chosen(service, paused[0].run)
     if not paused:
@@ -150,21 +151,26 @@ def _newest(home: Home, entries: Iterable[RunEntry], of_what: str) -> Chosen:
             known=[entry.run for entry in home.index.runs()][-10:],
             remedy="Start one with `stagent start`, or name a run.",
         )
-    live = [entry for entry in found if _unfinished(home, entry)]
+    live = [(entry, state) for entry in found if (state := _unfinished(home, entry)) is not None]
     if len(live) > 1:
-        raise UsageError(
-            "run.ambiguous", f"several runs of {of_what}", known=[entry.run for entry in live], remedy="Name one."
-        )
-    entry = live[0] if live else found[-1]
+        known = [_told(state, entry.label) for entry, state in live]
+        raise UsageError("run.ambiguous", f"several runs of {of_what}", known=known, remedy="Name one.")
+    entry = live[0][0] if live else found[-1]
     return Chosen(home.of(entry.run), entry.run)
 
 
-def _unfinished(home: Home, entry: RunEntry) -> bool:
-    """Say whether a run goes on; one whose project folder is gone does not, whatever its log says."""
+def _unfinished(home: Home, entry: RunEntry) -> State | None:
+    """Return where a run stands that goes on; one whose project folder is gone does not, whatever its log says."""
     try:
-        return not home.of(entry.run).journal.load(entry.run)[0].ended
+        state = home.of(entry.run).journal.load(entry.run)[0]
     except StoreError:
-        return False
+        return None
+    return None if state.ended else state
+
+
+def _told(state: State, label: str) -> str:
+    """Return what tells one unfinished run from another."""
+    return f"{state.run} ({state.status}, stage {state.stage}" + (f", {mask(label)})" if label else ")")
 
 
 def _of_folder(home: Home) -> Chosen:

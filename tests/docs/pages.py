@@ -15,7 +15,7 @@ import msgspec
 ROOT = Path(__file__).resolve().parent.parent.parent
 LANGUAGES = ("console", "sh", "json", "python", "markdown", "text")
 WORDS = {
-    "new": "begin with a fresh sandbox",
+    "new": "begin with a fresh sandbox; `new=empty`: before its repository is made",
     "file": "write the block to this file of the sandbox",
     "exit": "the exit status that the last command of the block ends with",
     "says": "run the block at a person's terminal and give these answers, separated by |",

@@ -20,6 +20,7 @@ PROJECT = {
     "prices.py": '"""Prices in cents."""\n\n\ndef total(prices: list[int]) -> int:\n    """Return the sum."""\n'
     "    return sum(prices)\n",
     "tests/__init__.py": "",
+    ".gitignore": "__pycache__/\n",
     "tests/test_prices.py": "import unittest\n\nfrom prices import total\n\n\nclass Total(unittest.TestCase):\n"
     "    def test_adds_up(self):\n        self.assertEqual(total([100, 250]), 350)\n",
 }
@@ -91,9 +92,9 @@ class Ran(msgspec.Struct, frozen=True):
 
 
 class Sandbox:
-    """A prepared machine; `close` ends its shell."""
+    """A prepared machine; `close` ends its shell. In an `empty` one a page makes the repository itself."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, empty: bool = False) -> None:
         self.root = root
         self.project = root / "shop"
         self.env = {
@@ -104,17 +105,18 @@ class Sandbox:
             "LANG": "C.UTF-8",
             "TERM": "dumb",
             "COLUMNS": "100",
-            "PYTHONDONTWRITEBYTECODE": "1",
             "GIT_CONFIG_GLOBAL": os.devnull,
             "GIT_CONFIG_NOSYSTEM": "1",
             **{f"GIT_{role}_NAME": "Tester" for role in ("AUTHOR", "COMMITTER")},
             **{f"GIT_{role}_EMAIL": "tester@example.org" for role in ("AUTHOR", "COMMITTER")},
         }
-        self._make()
+        self._make_machine()
+        if not empty:
+            self._make_project()
         self.seen: dict[int, str] = {}
         self._shell = subprocess.Popen(
             ["/bin/bash", "--noprofile", "--norc"],
-            cwd=self.project,
+            cwd=root if empty else self.project,
             env=self.env,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -122,20 +124,22 @@ class Sandbox:
             start_new_session=True,
         )
 
-    def _make(self) -> None:
-        for name in ("home", "bin", "tmp", "shop/scripts"):
+    def _make_machine(self) -> None:
+        for name in ("home", "bin", "tmp"):
             (self.root / name).mkdir(parents=True)
-        for name, text in PROJECT.items():
-            self.write(name, text)
-        for name, text in (("bin/stagent", STAGENT), ("bin/python3", PYTHON), ("shop/scripts/run", RUN)):
-            place = self.root / name
-            place.write_text(text.format(python=sys.executable))
-            place.chmod(0o755)
+        for name, text in (("stagent", STAGENT), ("python3", PYTHON)):
+            _program(self.root / "bin" / name, text)
         installed = Path(sys.executable).with_name("stagent")
         if installed.exists():
             # So that `stagent doctor` finds no second program of that name.
             (self.root / "bin" / "stagent").unlink()
             (self.root / "bin" / "stagent").symlink_to(installed)
+
+    def _make_project(self) -> None:
+        for name, text in PROJECT.items():
+            self.write(name, text)
+        (self.project / "scripts").mkdir()
+        _program(self.project / "scripts" / "run", RUN)
         for arguments in (["init", "-q", "-b", "main"], ["add", "-A"], ["commit", "-q", "-m", "begin"]):
             subprocess.run(["git", *arguments], cwd=self.project, env=self.env, check=True)
             (self.project / ".git" / "info" / "exclude").write_text("/scripts/\n")
@@ -208,6 +212,11 @@ class Sandbox:
         for pattern, word in VARIES:
             text = pattern.sub(word, text)
         return text.strip("\n")
+
+
+def _program(place: Path, text: str) -> None:
+    place.write_text(text.format(python=sys.executable))
+    place.chmod(0o755)
 
 
 def fits(expected: str, found: str) -> bool:

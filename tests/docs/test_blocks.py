@@ -47,9 +47,9 @@ class Place:
             self.fresh()
         return self.sandboxes[-1]
 
-    def fresh(self) -> None:
+    def fresh(self, *, empty: bool = False) -> None:
         """Begin with a new sandbox."""
-        self.sandboxes.append(Sandbox(self.root / str(len(self.sandboxes))))
+        self.sandboxes.append(Sandbox(self.root / str(len(self.sandboxes)), empty=empty))
 
     def take(self, block: Block) -> None:
         """Execute, load or validate one block."""
@@ -57,7 +57,7 @@ class Place:
         assert block.language in LANGUAGES, f"{where}: a block of the unknown language {block.language!r}"
         assert set(block.directive) <= set(WORDS), f"{where}: unknown words in {block.directive}"
         if "new" in block.directive:
-            self.fresh()
+            self.fresh(empty=block.directive["new"] == "empty")
         if "file" in block.directive:
             self.sandbox.write(block.directive["file"], block.text)
         if block.language in ("console", "sh"):
@@ -133,7 +133,7 @@ def commands(block: Block) -> Iterator[tuple[str, str]]:
             if command:
                 yield command, output
             command, output = line[2:], ""
-        elif line.startswith("> ") and command and not output:
+        elif (line.startswith("> ") or line == ">") and command and not output:
             command += f"\n{line[2:]}"
         else:
             assert command, f"line {block.line}: output before the first command"

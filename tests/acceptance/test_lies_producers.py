@@ -143,6 +143,19 @@ def test_a_callers_name_for_the_producer_is_nothing_in_a_session(machine: Machin
     assert run.place == ("review", 2)
 
 
+def test_outside_a_session_the_reviewer_is_the_callers_own_word_and_called_so(machine: Machine) -> None:
+    run = machine.session(reviewed(machine), session=None)
+    run.claim("PASS")
+    assert run.advance().status == 0
+    run.claim("PASS")
+    assert run.advance().code == "producer.same_as_author"
+    assert run.advance("--producer", "somebody-else").status == 0
+    made = run.log("artifact.recorded")[-1]["producer"]
+    assert made == {"kind": "caller", "id": "somebody-else"}
+    told = run.cli("show", run.run).out
+    assert "Unproven review: who reviewed in stage review, epoch 2" in " ".join(told.split())
+
+
 def test_headless_every_attempt_is_another_producer(machine: Machine) -> None:
     run = machine.drive(reviewed(machine), {"build": [claim("PASS")], "review": [claim("PASS")]})
     assert (run.status, run.state.terminal) == (0, "complete")

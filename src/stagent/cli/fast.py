@@ -46,7 +46,7 @@ def parser(name: str) -> argparse.ArgumentParser:
         made.add_argument("--result", required=True, help="a result of the current stage")
     if name == "advance":
         made.add_argument("--to", metavar="STAGE", help="assert that the result leads there")
-        made.add_argument("--producer", metavar="NAME", help="who did the work, where no hook can tell")
+        made.add_argument("--producer", metavar="NAME", help="who did the work: your own word, where no hook tells")
         made.add_argument("--escalate", metavar="REASON", help="give up this stage; - reads the reason from input")
     if name == "wait":
         made.add_argument("--timeout", type=_seconds, default=None, metavar="SECONDS", help="give up after this long")

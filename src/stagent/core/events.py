@@ -35,9 +35,12 @@ class Holder(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Producer(msgspec.Struct, frozen=True, kw_only=True):
-    """Who made an artifact: a session, one of its sub-agents, an attempt of the runner, the engine or a person."""
+    """Who made an artifact: a session, one of its sub-agents, an attempt of the runner, the engine or a person.
 
-    kind: Literal["session", "subagent", "attempt", "engine", "person", "policy"]
+    A `caller` drives by commands alone: who worked is its own word.
+    """
+
+    kind: Literal["session", "subagent", "attempt", "engine", "person", "policy", "caller"]
     id: str = ""
 
 

@@ -55,7 +55,7 @@ def _made_by(
     if caller.kind == "runner":
         return _attempt(state)
     if caller.kind == "caller":
-        return Producer(kind="session", id=command.producer or caller.session or caller.actor)
+        return Producer(kind="caller", id=command.producer or caller.session or caller.actor)
     if stage.execution == "subagent":
         return _subagent(state, found)
     if evidence.foreign_writer is not None:

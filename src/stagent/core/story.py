@@ -47,6 +47,11 @@ class Artifact(msgspec.Struct, kw_only=True):
     text: str = ""
 
     @property
+    def by_own_word(self) -> bool:
+        """Whether only the caller itself says who made it."""
+        return self.producer.startswith("caller")
+
+    @property
     def made_by(self) -> str:
         """The producer in a few words; an attempt by its epoch and number alone, or by its agent's session."""
         kind, _, name = self.producer.partition(" ")

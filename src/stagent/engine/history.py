@@ -104,6 +104,11 @@ def _warnings(workflow: Workflow, state: State, visits: list[Visit]) -> Iterator
     if state.success and not workflow.protected_success:
         yield UNPROTECTED.removeprefix("> ")
     for visit in visits:
+        if visit.kind == "review" and any(item.accepted and item.by_own_word for item in visit.artifacts):
+            yield (
+                f"Unproven review: who reviewed in stage {visit.stage}, epoch {visit.epoch}, is the word of whoever "
+                "drove the run by hand."
+            )
         if visit.unproven:
             yield (
                 f"Unproven approval: stage {visit.stage}, epoch {visit.epoch}, was left through a gate that declares "

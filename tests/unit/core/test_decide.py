@@ -954,7 +954,7 @@ def test_a_caller_without_hooks_names_who_worked() -> None:
     world = made(PLAIN, holder=Holder(kind="caller"))
     world.write("approved")
     assert world.ask(cmd.Advance())[0].producer.id == "agent"
-    assert world.do(cmd.Advance(producer="planner-7"))[0].producer == ev.Producer(kind="session", id="planner-7")
+    assert world.do(cmd.Advance(producer="planner-7"))[0].producer == ev.Producer(kind="caller", id="planner-7")
 
 
 def test_the_engine_may_advance_for_the_holder() -> None:

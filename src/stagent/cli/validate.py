@@ -21,9 +21,14 @@ _BUNDLED = "default"
 @click.option("--strict", is_flag=True, help="Take warnings for errors.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def validate_command(folder: Path | None, flow: str | None, strict: bool, as_json: bool) -> int:
-    """Check the workflow in DIR; without it the bundled default. Exit status 1 when it cannot be used."""
+    """Check the workflow in DIR; without it the bundled default. Exit status 1 when it cannot be used.
+
+    DIR may also be the path of the workflow.json in it.
+    """
     if folder is not None and flow is not None:
         raise UsageError("validate.both", "a folder and --flow", where="validate", remedy="Give one of them.")
+    if folder is not None and folder.name == "workflow.json" and folder.is_file():
+        folder = folder.parent
     reference = str(folder.absolute()) if folder is not None else flow or _BUNDLED
     place = flows.folder_of(reference, Path.cwd())
     try:
@@ -38,19 +43,21 @@ def validate_command(folder: Path | None, flow: str | None, strict: bool, as_jso
         mark = "❌" if problem in bad else "⚠"
         output.note(f"{mark} {problem.text(str(place / 'workflow.json') if not problem.path else 'workflow.json')}")
     if bad or workflow is None:
-        output.note(f"{len(bad)} {'problem' if len(bad) == 1 else 'problems'} in {place}")
+        rest = len(problems) - len(bad)
+        output.note(_count(len(bad), "error") + (f", {_count(rest, 'warning')}" if rest else "") + f" in {place}")
         return output.ERROR
     if not as_json:
         _report(place, workflow)
     return output.OK
 
 
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"
+
+
 def _report(place: Path, workflow: Workflow) -> None:
     stages, ends = len(workflow.stages), len(workflow.terminals)
-    output.line(
-        f"✅ workflow validated: {stages} {'stage' if stages == 1 else 'stages'}, "
-        f"{ends} {'terminal' if ends == 1 else 'terminals'}"
-    )
+    output.line(f"✅ workflow validated: {_count(stages, 'stage')}, {_count(ends, 'terminal')}")
     output.line(f"Folder:    {place}")
     output.line(f"Initial:   {workflow.initial}")
     output.line(f"Stages:    {', '.join(sorted(workflow.stages))}")

@@ -56,6 +56,16 @@ def test_every_problem_is_a_line_of_its_own(empty: Path, say: Any, flow: Path) -
     assert any("ship.md" in line for line in bad)
 
 
+def test_errors_and_warnings_are_counted_apart(empty: Path, say: Any, flow: Path) -> None:
+    change(flow, max_epoch=0, whatever=1)
+    assert say("validate", str(flow)).err.splitlines()[-1] == f"1 error, 1 warning in {flow}"
+    assert say("validate", str(flow), "--strict").err.splitlines()[-1] == f"2 errors in {flow}"
+
+
+def test_the_file_in_the_folder_may_be_named_as_well(empty: Path, say: Any, flow: Path) -> None:
+    assert say("validate", str(flow / "workflow.json")) == say("validate", str(flow))
+
+
 @pytest.mark.rule("S1.36")
 def test_a_warning_is_an_error_when_strict(empty: Path, say: Any, flow: Path) -> None:
     change(flow, whatever=1)

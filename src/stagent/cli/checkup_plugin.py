@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,8 +10,9 @@ from pathlib import Path
 import msgspec
 
 from stagent import processes
+from stagent.cli.checkup_claude import claude
+from stagent.cli.checkup_hook import hook, read_text
 from stagent.cli.patient import Finding, Findings, Patient
-from stagent.core import claudecode
 from stagent.engine import install
 from stagent.engine.projections.publish import COMPANIONS
 from stagent.errors import StagentError, UsageError
@@ -44,7 +44,7 @@ def plugin(patient: Patient) -> Findings:
                 remedy=f"Install it: {AGAIN}.",
             )
         return
-    version = _text(layout.version)
+    version = read_text(layout.version)
     if version != __version__:
         yield Finding(
             code="plugin.version",
@@ -65,45 +65,11 @@ def plugin(patient: Patient) -> Findings:
 
 def _changed(patient: Patient, layout: install.Layout) -> list[str]:
     try:
-        planned = install.plan(patient.data, _text(layout.python), _text(layout.launcher))
+        planned = install.plan(patient.data, read_text(layout.python), read_text(layout.launcher))
     except UsageError:
         return ["launcher"]
     places = {name: layout.root / name for name in planned.files}
     return sorted(name for name, place in places.items() if _bytes(place) != planned.files[name])
-
-
-def hook(patient: Patient) -> Findings:
-    """The interpreter is there, and the hook runs under it and leaves a session without a run alone."""
-    layout = install.Layout(patient.data)
-    if not layout.root.exists():
-        return
-    python = _text(layout.python)
-    if not python or not os.access(python, os.X_OK):
-        yield Finding(
-            code="plugin.python",
-            where=python or str(layout.python),
-            what="the interpreter of the hooks is gone or cannot be run",
-            remedy=f"Generate the plugin for the interpreter there is: {AGAIN}.",
-        )
-        return
-    if not layout.hook.is_file():
-        yield Finding(
-            code="plugin.hook_missing",
-            where=str(layout.hook),
-            what="the hook file is gone",
-            remedy=f"Generate it anew: {AGAIN}.",
-        )
-        return
-    event = msgspec.json.encode({"session_id": f"doctor-{os.getpid()}", "hook_event_name": "Stop"})
-    said = install.ask(python, "-I", "-S", str(layout.hook), str(patient.data.root), given=event, seconds=20)
-    if said.status != 0 or said.text:
-        why = said.text.splitlines()[-1] if said.text else f"exit status {said.status}"
-        yield Finding(
-            code="plugin.hook_broken",
-            where=str(layout.hook),
-            what=f"the hook does not leave a session without a run alone: {why}",
-            remedy=f"Generate it anew for its interpreter: {AGAIN}.",
-        )
 
 
 def launcher(patient: Patient) -> Findings:
@@ -144,79 +110,6 @@ def launcher(patient: Patient) -> Findings:
             what=f"the launcher's folder is not on the PATH, so {place.name} cannot be called by its name",
             remedy=f'Add it: export PATH="{place.parent}:$PATH"; or install again with STAGENT_BIN in one that is.',
         )
-
-
-def claude(patient: Patient) -> Findings:
-    """Claude Code is there, of a version the plugin was tried with, has the plugin, and runs hooks."""
-    layout = install.Layout(patient.data)
-    if not layout.root.exists():
-        return
-    program = shutil.which("claude")
-    if program is None:
-        yield Finding(
-            code="claude.missing",
-            where="PATH",
-            what="there is no claude to use the plugin with",
-            remedy=f"Install Claude Code, then: {AGAIN}; or take the plugin away: {AGAIN} --uninstall.",
-        )
-        return
-    said = install.ask(program, "--version", seconds=30)
-    found = claudecode.version(said.text) if said.status == 0 else None
-    if found is None or not claudecode.OLDEST <= found < claudecode.BELOW:
-        oldest, below = claudecode.dotted(claudecode.OLDEST), claudecode.dotted(claudecode.BELOW)
-        old = "; no decision in its sessions counts as a person's" if found is None or found < claudecode.OLDEST else ""
-        yield Finding(
-            code="claude.version",
-            where=program,
-            what=f"its version is {said.text or 'unknown'}; the plugin was tried from {oldest} to below {below}{old}",
-            remedy="Use a version in that range, or try a run and watch that its hooks fire.",
-        )
-    if found is not None:
-        yield from _loads(program, layout)
-
-
-def _loads(program: str, layout: install.Layout) -> Findings:
-    """The program has the plugin and runs hooks."""
-    listed = install.ask(program, "plugin", "list", "--json", seconds=30)
-    if not _enabled(listed.text):
-        yield Finding(
-            code="claude.plugin",
-            where=program,
-            what=f"it does not have the plugin {install.PLUGIN_ID}, or has it switched off",
-            remedy=f"{AGAIN}; or start sessions with: claude --plugin-dir {layout.plugin}",
-        )
-    settings = Path(os.environ.get("CLAUDE_CONFIG_DIR") or Path.home() / ".claude") / "settings.json"
-    if _hooks_off(settings):
-        yield Finding(
-            code="claude.hooks_off",
-            where=str(settings),
-            what="disableAllHooks is set, so that no hook fires and nothing holds a session to its run",
-            remedy="Remove disableAllHooks from it.",
-        )
-
-
-class _Plugin(msgspec.Struct, frozen=True):
-    id: str = ""
-    enabled: bool = True
-
-
-class _Settings(msgspec.Struct, frozen=True):
-    disableAllHooks: bool = False
-
-
-def _enabled(text: str) -> bool:
-    try:
-        plugins = msgspec.json.decode(text[max(text.find("["), 0) :], type=list[_Plugin])
-    except msgspec.MsgspecError:
-        return False
-    return any(item.id == install.PLUGIN_ID and item.enabled for item in plugins)
-
-
-def _hooks_off(settings: Path) -> bool:
-    try:
-        return msgspec.json.decode(settings.read_bytes(), type=_Settings).disableAllHooks
-    except (OSError, msgspec.MsgspecError):
-        return False
 
 
 def pending(patient: Patient) -> Findings:
@@ -281,10 +174,6 @@ def _unreadable(patient: Patient, place: Path) -> bool:
         return any(entry.run == run and entry.service is None for entry in patient.entries)
     except (OSError, msgspec.MsgspecError, StagentError):
         return False
-
-
-def _text(path: Path) -> str:
-    return (_bytes(path) or b"").decode("utf-8", "replace").strip()
 
 
 def _bytes(path: Path) -> bytes | None:

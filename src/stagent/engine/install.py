@@ -13,6 +13,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -207,12 +208,12 @@ class Answer(msgspec.Struct, frozen=True):
     text: str
 
 
-def ask(*argv: str, given: bytes = b"", seconds: float = 60.0) -> Answer:
-    """Run a program to its end with `given` as input and return both streams as one text."""
+def ask(*argv: str, given: bytes = b"", seconds: float = 60.0, env: Mapping[str, str] | None = None) -> Answer:
+    """Run a program to its end with `given` as input, `env` or ours around it, and return both streams as one text."""
     hit("install.ask.before")
     try:
         done = subprocess.run(
-            argv, input=given, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=seconds, check=False
+            argv, input=given, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=seconds, check=False
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         return Answer(None, str(error))

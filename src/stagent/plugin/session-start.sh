@@ -5,6 +5,8 @@ say() {
   printf '{"systemMessage":"Stagent: %s Run: stagent install claude-code"}\n' "$(printf %s "$1" | tr -d '"\\\\' | tr -c '[:print:]' ' ')"
   exit 0
 }
+# `stagent doctor` begins a session only to see whether this file is run in it.
+[ -z "$STAGENT_DOCTOR" ] || { printf '{"systemMessage":"%s"}\n' "$STAGENT_DOCTOR"; exit 0; }
 [ -x "$python" ] || say "the interpreter of the hook is gone ($python)."
 [ -f "$hook" ] || say "the hook file is gone ($hook)."
 [ "$(cat "$home/plugin/version" 2>/dev/null)" = "$version" ] || say "the installed plugin is of another version than the hook."

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import py_compile
 import shlex
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -57,6 +59,18 @@ class Sick:
         assert said.status == (1 if items else 0)
         return items
 
+    def trust(self) -> None:
+        """Tell Claude Code that the desk's project is trusted, as a person does when a session first begins there."""
+        place = self.person / ".claude.json"
+        known = json.loads(place.read_text())
+        known.setdefault("projects", {})[str(self.desk.project)] = {"hasTrustDialogAccepted": True}
+        place.write_text(json.dumps(known))
+
+    def everything(self) -> set[str]:
+        """The path of everything there is, but for what Claude Code keeps for itself when it is started at all."""
+        places = [path for top in (self.home, self.person, self.desk.project) for path in top.rglob("*")]
+        return {str(path) for path in places if "backups" not in path.parts and "store" not in path.parts}
+
     def do(self, command: str) -> None:
         """Do a remedy that is a command."""
         subprocess.run(command, shell=True, check=True)
@@ -105,11 +119,19 @@ def test_a_plugin_of_another_version(sick: Sick) -> None:
     assert sick.codes() == []
 
 
-@pytest.mark.parametrize("name", ["hooks/hooks.json", "commands/start.md", "hooks/hook.py"])
-def test_a_plugin_that_was_changed(sick: Sick, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "follows"),
+    [
+        ("commands/start.md", []),
+        ("hooks/hooks.json", ["claude.hooks_silent"]),
+        ("hooks/hook.py", ["plugin.hook_broken"]),
+    ],
+)
+def test_a_plugin_that_was_changed(sick: Sick, name: str, follows: list[str]) -> None:
     (sick.plugin / name).write_text("{}")
-    [item] = sick.found()
+    [item, *more] = sick.found()
     assert (item["code"], name in item["what"]) == ("plugin.changed", True)
+    assert [other["code"] for other in more] == follows
     sick.install()
     assert sick.codes() == []
 
@@ -215,13 +237,137 @@ def test_a_claude_without_the_plugin(sick: Sick) -> None:
         assert sick.codes() == []
 
 
-def test_hooks_switched_off(sick: Sick) -> None:
-    place = sick.person / ".claude" / "settings.json"
-    settings = json.loads(place.read_text())
-    place.write_text(json.dumps({**settings, "disableAllHooks": True}))
-    assert sick.codes() == ["claude.hooks_off"]
-    place.write_text(json.dumps(settings))
+def test_byte_code_that_does_nothing(sick: Sick) -> None:
+    """A hook that never answers leaves everybody alone, as a healthy one leaves a session without a run alone."""
+    idle = sick.home / "idle.py"
+    idle.write_text("pass\n")
+    py_compile.compile(str(idle), str(sick.hook), doraise=True, optimize=2)
+    idle.unlink()
+    [item] = sick.found()
+    assert (item["code"], "does not answer" in item["what"]) == ("plugin.hook_broken", True)
+    sick.install()
     assert sick.codes() == []
+
+
+@pytest.mark.parametrize("name", ["hook", "toolrules", "masks"])
+def test_byte_code_of_another_source(sick: Sick, name: str) -> None:
+    place = sick.plugin / "hooks" / f"{name}.pyc"
+    other = sick.home / "other.py"
+    other.write_text(place.with_suffix(".py").read_text() + "\nMORE = 1\n")
+    py_compile.compile(str(other), str(place), doraise=True, optimize=2)
+    other.unlink()
+    [item] = sick.found()
+    assert (item["code"], item["what"]) == ("plugin.hook_broken", f"not what its source says is run: {name}.pyc")
+    sick.install()
+    assert sick.codes() == []
+
+
+def settings_files(sick: Sick) -> dict[str, Path]:
+    """The settings files that count in the desk's project, by what they are called."""
+    project = sick.desk.project / ".claude"
+    project.mkdir(exist_ok=True)
+    own = sick.person / ".claude" / "settings.json"
+    return {"user": own, "project": project / "settings.json", "local": project / "settings.local.json"}
+
+
+def switch(place: Path, **more: object) -> bytes | None:
+    """Write settings into a file beside what is there; return what was there."""
+    before = place.read_bytes() if place.exists() else None
+    place.write_text(json.dumps({**json.loads(before or b"{}"), **more}))
+    return before
+
+
+@pytest.mark.parametrize("whose", ["user", "project", "local"])
+def test_hooks_switched_off(sick: Sick, whose: str) -> None:
+    sick.trust()
+    place = settings_files(sick)[whose]
+    switch(place, disableAllHooks=True)
+    [item] = sick.found()
+    assert (item["code"], item["where"], "Remove disableAllHooks" in item["remedy"]) == (
+        "claude.hooks_off",
+        str(place),
+        True,
+    )
+    switch(place, disableAllHooks=False)
+    assert sick.codes() == []
+
+
+def test_hooks_only_an_organization_may_switch_off(sick: Sick) -> None:
+    """In a person's own settings the demand changes nothing; in those of an organization no hook of ours fires."""
+    switch(settings_files(sick)["user"], allowManagedHooksOnly=True)
+    assert sick.codes() == []
+    real = shlex.quote(claude_program())
+    sick.claude.unlink()
+    # A hook of the organization answers, and is not taken for ours.
+    hook = {"type": "command", "command": 'echo \'{"systemMessage":"welcome"}\''}
+    policy = {"allowManagedHooksOnly": True, "hooks": {"SessionStart": [{"hooks": [hook]}]}}
+    managed = f"--managed-settings {shlex.quote(json.dumps(policy))}"
+    sick.claude.write_text(f'#!/bin/sh\n[ "$1" = --version ] && exec {real} "$@"\nexec {real} {managed} "$@"\n')
+    sick.claude.chmod(0o755)
+    [item] = sick.found()
+    assert (item["code"], "allowManagedHooksOnly" in item["what"]) == ("claude.hooks_silent", True)
+    sick.claude.write_text(f'#!/bin/sh\nexec {real} "$@"\n')
+    assert sick.codes() == []
+
+
+@pytest.mark.parametrize(("whose", "text"), [("user", "{"), ("project", "[]"), ("local", '{"disableAllHooks": "no"}')])
+def test_settings_that_cannot_be_read(sick: Sick, whose: str, text: str) -> None:
+    sick.trust()
+    place = settings_files(sick)[whose]
+    before = switch(place)
+    place.write_text(text)
+    [item] = sick.found()
+    assert (item["code"], item["where"]) == ("claude.settings", str(place))
+    place.write_bytes(before or b"{}")
+    assert sick.codes() == []
+
+
+def test_a_plugin_switched_off_in_a_project(sick: Sick) -> None:
+    """What a project's settings say counts in a folder that is trusted, as in a session there."""
+    place = settings_files(sick)["project"]
+    switch(place, enabledPlugins={install.PLUGIN_ID: False})
+    assert sick.codes() == []
+    sick.trust()
+    assert sick.codes() == ["claude.plugin"]
+    place.unlink()
+    assert sick.codes() == []
+
+
+def test_a_folder_nobody_trusts_runs_nothing(sick: Sick) -> None:
+    mark = sick.desk.project / "fired"
+    hook = {"type": "command", "command": f": >{shlex.quote(str(mark))}"}
+    switch(settings_files(sick)["project"], hooks={"SessionStart": [{"hooks": [hook]}]})
+    assert (sick.codes(), mark.exists()) == ([], False)
+    sick.trust()
+    assert (sick.codes(), mark.exists()) == ([], True)
+
+
+def test_no_session_can_be_begun(sick: Sick) -> None:
+    real = shlex.quote(claude_program())
+    sick.claude.unlink()
+    sick.claude.write_text(f'#!/bin/sh\n[ "$1" = --version ] && exec {real} "$@"\necho out of order; exit 3\n')
+    sick.claude.chmod(0o755)
+    [item] = sick.found()
+    assert (item["code"], "out of order" in item["what"]) == ("claude.session", True)
+    sick.claude.write_text(f'#!/bin/sh\nexec {real} "$@"\n')
+    assert sick.codes() == []
+
+
+def test_looking_leaves_nothing_behind_and_calls_nobody(sick: Sick) -> None:
+    """Whatever the person's settings name as the provider is not asked, and no session is kept."""
+    with socket.socket() as provider:
+        provider.bind(("127.0.0.1", 0))
+        provider.listen()
+        provider.setblocking(False)
+        address = f"http://127.0.0.1:{provider.getsockname()[1]}"
+        switch(settings_files(sick)["user"], env={"ANTHROPIC_BASE_URL": address, "HTTPS_PROXY": address})
+        sick.patch.setenv("ANTHROPIC_BASE_URL", address)
+        sick.patch.setenv("CLAUDE_CODE_USE_BEDROCK", "1")
+        before = sick.everything()
+        assert sick.codes() == []
+        assert sick.everything() == before
+        with pytest.raises(BlockingIOError):
+            provider.accept()
 
 
 def test_the_stale_lease_of_a_session(sick: Sick) -> None:

@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import cast
 
+from stagent import disk
 from stagent.config import HOME_VARIABLE, DataHome, is_text
 from stagent.core.ports import Index, ProjectRow, RunEntry, Store, Workspace
 from stagent.core.state import State
@@ -214,7 +215,7 @@ class Home:
 
     def _store(self, folder: Path) -> Store:
         try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            disk.make_folder(folder, private=True)
         except OSError as error:
             raise StoreError(
                 "home.unwritable",

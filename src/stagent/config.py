@@ -8,8 +8,8 @@ from pathlib import Path
 
 import msgspec
 
+from stagent import disk
 from stagent.errors import StoreError, UsageError
-from stagent.failpoints import hit
 
 
 class Setting(msgspec.Struct, frozen=True):
@@ -130,7 +130,7 @@ class DataHome:
     def ensure(self) -> None:
         """Create the data home for its owner alone. Raises StoreError when that is not possible."""
         try:
-            self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            disk.make_folder(self.root, private=True)
         except OSError as error:
             raise _unwritable(self, "the data home cannot be created", error) from error
 
@@ -236,17 +236,9 @@ def change(home: DataHome, name: str, text: str | None) -> None:
     data = msgspec.json.format(msgspec.json.encode(values), indent=2) + b"\n"
     fresh = home.settings.with_name(f".{home.settings.name}.{os.getpid()}.new")
     try:
-        hit("config.write.before")
-        with open(fresh, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        hit("config.rename.before")
-        fresh.replace(home.settings)
+        disk.replace(home.settings, data, fresh)
     except OSError as error:
-        fresh.unlink(missing_ok=True)
         raise _unwritable(home, "the settings cannot be written", error) from error
-    hit("config.rename.after")
 
 
 def _valid(setting: Setting, text: str, where: str) -> str:

@@ -25,7 +25,8 @@ from stagent.storage.sqlite import SqliteStore
 from stagent.testing.store_conformance import CONTRACTS, DURABLE, check_store
 
 CHILD = Path(__file__).with_name("store_child.py")
-OURS = sorted(name for name in NAMES if name.startswith(("blob.", "sql.", "store.", "migrate.")))
+PARTS = ("sql.", "store.", "migrate.", "disk.write.", "disk.flush.", "disk.name.", "disk.rename.", "disk.remove.")
+OURS = sorted(name for name in NAMES if name.startswith(PARTS))
 RUN = "r-01"
 
 

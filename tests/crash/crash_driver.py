@@ -9,6 +9,8 @@ CRASH_STOP=NAME:PASS it stops (SIGSTOP) there.
 `crash_driver.py race SCENE` advances the run once for every line on standard input: `won`, `saw` or `refused`.
 `crash_driver.py notes SCENE` appends to the run's log again and again, as the session that drives it.
 `crash_driver.py rest SCENE` writes all that driving a run headless does not write.
+`crash_driver.py begin SCENE` begins a session's run; `config`, `template`, `install`, `uninstall`, `cancel` and
+`cancel-hard` do what the commands of these names do; cancelling twice finishes it.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -49,6 +51,7 @@ if os.environ.get("CRASH_TRACE"):
 
 from stagent.agents.scripted import ScriptedBackend  # noqa: E402
 from stagent.bootstrap import Home  # noqa: E402
+from stagent.cli import lease  # noqa: E402
 from stagent.config import DataHome, change, stored  # noqa: E402
 from stagent.core.canonical import digest  # noqa: E402
 from stagent.core.commands import Caller, Refuse, Resume  # noqa: E402
@@ -56,7 +59,7 @@ from stagent.core.events import Holder  # noqa: E402
 from stagent.core.ports import Checkpoint, Record, Store  # noqa: E402
 from stagent.core.refusals import Refusal  # noqa: E402
 from stagent.core.state import State  # noqa: E402
-from stagent.engine import flows, setup  # noqa: E402
+from stagent.engine import flows, install, setup, templates  # noqa: E402
 from stagent.engine.service import RunService  # noqa: E402
 from stagent.errors import RefusedError  # noqa: E402
 from stagent.runner.loop import Runner, holder  # noqa: E402
@@ -163,6 +166,17 @@ def notes(scene: Path) -> None:
     home.close()
 
 
+def session_request(scene: Path) -> setup.Request:
+    return setup.Request(
+        task="Write the rest.",
+        flow=flows.usable(str(scene / "flow"), scene),
+        mode="session",
+        holder=Holder(kind="session", session="the-race"),
+        actor="session:the-race",
+        session="the-race",
+    )
+
+
 def rest(scene: Path) -> None:
     home = Home(DataHome(scene / "home"))
     change(home.data, "flow", "goal-pursuit" if stored(home.data).get("flow") == "default" else "default")
@@ -171,15 +185,7 @@ def rest(scene: Path) -> None:
     subprocess.run(["git", "config", "core.autocrlf", "input"], cwd=scene / "project", check=True)
     service = home.at(scene / "project", register=True)
     if not service.store.runs():
-        request = setup.Request(
-            task="Write the rest.",
-            flow=flows.usable(str(scene / "flow"), scene),
-            mode="session",
-            holder=Holder(kind="session", session="the-race"),
-            actor="session:the-race",
-            session="the-race",
-        )
-        setup.start(service, request)
+        setup.start(service, session_request(scene))
     [row] = service.store.runs()
     spool = home.data.spool(row.run)
     if not spool.exists():
@@ -207,7 +213,51 @@ SPOOL = (
 )
 
 
-MODES = {"race": race, "notes": notes, "rest": rest, "drive": drive, "take-over": partial(drive, take_over=True)}
+def begin_session(scene: Path) -> None:
+    home = Home(DataHome(scene / "home"))
+    service = home.at(scene / "project", register=True)
+    home.note(service, setup.start(service, session_request(scene)), "the-race", "the task")
+    home.close()
+
+
+def cancel(scene: Path, *, hard: bool = False) -> None:
+    home = Home(DataHome(scene / "home"))
+    service = home.at(scene / "project")
+    [row] = service.store.runs()
+    state = service.state(row.run)
+    if not state.ended or lease.is_left(service, state):
+        lease.end(home, service, state, Caller(actor="person:somebody", kind="person"), hard=hard)
+    home.close()
+
+
+def template(scene: Path) -> None:
+    place = DataHome(scene / "home").templates / "mine"
+    templates.put(place, templates.scaffold("mine"))
+
+
+def install_plugin(scene: Path) -> None:
+    home = DataHome(scene / "home")
+    home.ensure()
+    install.generate(install.plan(home))
+
+
+COMMANDS: dict[str, Callable[[Path], object]] = {
+    "begin": begin_session,
+    "config": lambda scene: change(DataHome(scene / "home"), "flow", "default"),
+    "template": template,
+    "install": install_plugin,
+    "uninstall": lambda scene: install.remove(DataHome(scene / "home")),
+    "cancel": cancel,
+    "cancel-hard": partial(cancel, hard=True),
+}
+MODES = {
+    **COMMANDS,
+    "race": race,
+    "notes": notes,
+    "rest": rest,
+    "drive": drive,
+    "take-over": partial(drive, take_over=True),
+}
 
 
 def main(mode: str, scene: Path) -> None:

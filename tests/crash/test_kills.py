@@ -28,18 +28,15 @@ from stagent.failpoints import NAMES
 
 CHAIN = 5
 ANY = "any instant"
+SHARED = 8
+"""How many times as often as another a fail point is killed at, at most."""
 LONGEST = 0.9
 """Seconds after which a kill at a random instant comes at the latest: most of what a whole run takes."""
 
-# Fail points that driving a run headless does not pass; `test_the_rest` ends a process at each of them, but for those
-# of commands that first ask a person at a terminal, or another program to take part.
-REST = {
-    name
-    for name in NAMES
-    if name.startswith(("archive.", "config.", "export.", "shadow.reset.", "spool."))
-    or name in ("blob.before_remove", "blob.after_remove")
-}
-ASKED = {name for name in NAMES if name.startswith(("cancel.", "install.", "template."))}
+# Fail points that driving a run headless does not pass; `test_the_rest` ends a process at each of them.
+REST = {name for name in NAMES if name.startswith(("archive.", "shadow.reset.", "spool."))}
+# Those where another program is asked, which changes nothing of ours.
+ASKED = {name for name in NAMES if name.startswith("install.ask.")}
 
 Passed = dict[str, int]
 
@@ -94,7 +91,7 @@ class Chain:
         """Drive the run to its end."""
         state = self.log.state
         if state is None or state.ended or not by_command:
-            assert not self.kill("config.write.before", random.Random()), self.history
+            assert not self.kill("archive.move.before", random.Random()), self.history
         else:
             resumed = crash_scene.resume(self.scene, state.run)
             output, errors = resumed.communicate(timeout=120)
@@ -118,7 +115,9 @@ class Plan:
             return None
         had, passed = (self.killed, self.whole) if number == 0 else (self.tried, self.rest)
         # What only a process that begins a run passes comes first.
-        name = min(passed, key=lambda name: (had[name], name in self.rest, self.dice.random()))
+        # One that many places share is passed often, and is worth as many more kills.
+        shared = {name: min(times, SHARED) for name, times in passed.items()}
+        name = min(passed, key=lambda name: (had[name] / shared[name], name in self.rest, self.dice.random()))
         self.tried[name] += 1
         return f"{name}:{self.dice.randint(1, passed[name] if number == 0 else max(1, passed[name] // 3))}"
 

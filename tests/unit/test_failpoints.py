@@ -40,7 +40,7 @@ def test_a_process_ends_at_the_pass_that_was_asked_for() -> None:
         done = run(setting)
         assert (done.returncode, done.stdout) == (-signal.SIGKILL, shown)
     assert run("sql.after_begin:4").returncode == 0
-    assert run("blob.before_write").returncode == 0
+    assert run("disk.write.before").returncode == 0
 
 
 def test_a_setting_that_names_nothing_is_refused() -> None:

@@ -9,18 +9,15 @@ from __future__ import annotations
 import hashlib
 import itertools
 import os
-import py_compile
 import re
-import shutil
 import sys
-import tempfile
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 
 import msgspec
 
-from stagent import processes
+from stagent import disk, processes
 from stagent.config import DataHome
 from stagent.core import claudecode
 from stagent.errors import StoreError
@@ -72,20 +69,8 @@ def _content(home: str, python: str) -> dict[str, bytes]:
 @lru_cache(maxsize=1)
 def _hooks() -> dict[str, bytes]:
     """Return the hook as byte code of this interpreter, which will run it."""
-    made = {}
-    with tempfile.TemporaryDirectory(prefix="stagent-") as folder:
-        for name in ("hook", "attempt", "toolrules"):
-            source = Path(folder, f"{name}.py")
-            source.write_bytes((files("stagent.hooks") / f"{name}.py").read_bytes())
-            made[f"hooks/{name}.pyc"] = _compiled(source)
-    return made
-
-
-def _compiled(source: Path) -> bytes:
-    target = source.with_suffix(".pyc")
-    mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
-    py_compile.compile(str(source), str(target), dfile=source.name, doraise=True, optimize=2, invalidation_mode=mode)
-    return target.read_bytes()
+    sources = {name: (files("stagent.hooks") / f"{name}.py").read_bytes() for name in ("hook", "attempt", "toolrules")}
+    return {f"hooks/{name}.pyc": claudecode.byte_code(data, f"{name}.py") for name, data in sources.items()}
 
 
 def _table(home: str, python: str) -> dict[str, object]:
@@ -112,25 +97,25 @@ def _write(place: Path, content: dict[str, bytes]) -> None:
     for left in place.parent.glob(".*"):
         maker = _MAKER.search(left.name)
         if maker and processes.look(int(maker[1])) is None:
-            shutil.rmtree(left, ignore_errors=True)
+            disk.remove(left, as_far_as_possible=True)
     mark = f"{os.getpid()}.{next(_COUNTER)}"
     fresh, old = (place.with_name(f".{place.name}.{mark}.{end}") for end in ("new", "old"))
     try:
         for path, data in content.items():
             target = fresh / path
-            target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            target.write_bytes(data)
+            disk.make_folder(target.parent, private=True)
+            disk.write(target, data)
         if place.exists():
-            place.rename(old)
+            disk.move(place, old)
         try:
-            fresh.rename(place)
+            disk.move(fresh, place)
         except OSError:
             # Another process was first with the same content.
             if not all(_holds(place / path, data) for path, data in content.items()):
                 raise
     finally:
-        shutil.rmtree(fresh, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
+        for left in (fresh, old):
+            disk.remove(left, as_far_as_possible=True)
 
 
 def _json(value: object) -> bytes:

@@ -68,8 +68,9 @@ def _changed(patient: Patient, layout: install.Layout) -> list[str]:
         planned = install.plan(patient.data, read_text(layout.python), read_text(layout.launcher))
     except UsageError:
         return ["launcher"]
-    places = {name: layout.root / name for name in planned.files}
-    return sorted(name for name, place in places.items() if _bytes(place) != planned.files[name])
+    # Byte code is compared by `hook`, with the interpreter that reads it.
+    wanted = {name: data for name, data in planned.files.items() if not name.endswith(".pyc")}
+    return sorted(name for name, data in wanted.items() if _bytes(layout.root / name) != data)
 
 
 def launcher(patient: Patient) -> Findings:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import cast
 
 import click
 
+from stagent import disk
 from stagent.bootstrap import Home
 from stagent.cli import output
 from stagent.cli.options import selector_options
@@ -19,7 +19,6 @@ from stagent.core.story import Story
 from stagent.engine.history import tell
 from stagent.engine.leftovers import sweep_beside
 from stagent.errors import UsageError
-from stagent.failpoints import hit
 from stagent.registry import resolve
 
 _OF_SUFFIX = {".md": "md", ".markdown": "md", ".html": "html", ".htm": "html"}
@@ -58,18 +57,11 @@ def _write(file: Path, data: bytes) -> None:
     spare = file.with_name(f".{file.name}.{os.getpid()}.new")
     try:
         sweep_beside(file)
-        hit("export.write.before")
-        with open(os.open(spare, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb") as target:
-            target.write(data)
-        hit("export.rename.before")
-        spare.replace(file)
+        disk.replace(file, data, spare, 0o600)
     except OSError as error:
-        with suppress(OSError):
-            spare.unlink()
         raise UsageError(
             "export.unwritable",
             f"the report cannot be written: {error.strerror or error}",
             where=str(file),
             remedy="Name a file in a folder that exists and that you may write.",
         ) from error
-    hit("export.rename.after")

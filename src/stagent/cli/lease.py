@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import shutil
 
 import click
 import msgspec
 
+from stagent import disk
 from stagent.bootstrap import Home
 from stagent.cli import output, pending, people, select, whereabouts
 from stagent.cli.options import selector_options
@@ -19,9 +19,9 @@ from stagent.core.masking import mask
 from stagent.core.refusals import Refusal
 from stagent.core.state import State
 from stagent.engine import setup
+from stagent.engine.folder import read
 from stagent.engine.service import RunService
 from stagent.errors import RefusedError, StoreError
-from stagent.failpoints import hit
 
 
 @click.command(name="interrupt")
@@ -187,7 +187,7 @@ def cancel_command(selector: Selector, hard: bool, as_json: bool) -> int:
     try:
         chosen = choose(home, selector)
         state = chosen.service.state(chosen.run)
-        if state.ended:
+        if state.ended and not is_left(chosen.service, state):
             raise RefusedError(
                 "run.ended", f"the run ended as {state.terminal}", where=state.run, remedy="Nothing is to be done."
             )
@@ -201,18 +201,26 @@ def cancel_command(selector: Selector, hard: bool, as_json: bool) -> int:
         home.close()
 
 
+def is_left(service: RunService, state: State) -> bool:
+    """Say whether a cancelled run's own folder still lies there, because whoever cancelled it was killed."""
+    folder = service.folder(state)
+    text = read(folder.state_file) if state.terminal == "cancelled" and folder.path.is_dir() else b""
+    return text is None or f"\nrun: {state.run}\n".encode() in text
+
+
 def end(
     home: Home, service: RunService, state: State, person: Caller, *, hard: bool = False, quiet: bool = False
 ) -> State | Refusal:
-    """Cancel a run by a person's order, name the agents to be stopped, and put its folder away; `hard` removes it."""
-    answer = service.submit(state.run, person, Cancel())
+    """Cancel a run by a person's order, name the agents to be stopped, and put its folder away; `hard` removes it.
+
+    Of a run that is cancelled already only the folder is put away.
+    """
+    answer = state if state.ended else service.submit(state.run, person, Cancel())
     if isinstance(answer, Refusal):
         return answer
     _stop_agents(state, quiet=quiet)
     if hard:
-        hit("cancel.remove.before")
-        shutil.rmtree(service.folder(answer).path, ignore_errors=True)
-        hit("cancel.remove.after")
+        disk.remove(service.folder(answer).path, as_far_as_possible=True)
     else:
         setup.archive(service.root, answer.folder, "-cancelled", home.index.find_run(answer.run).label)
     return answer

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from stagent import processes
+from stagent import disk, processes
 from stagent.cli import output, select
 from stagent.cli.people import AGENT_NAMES
 from stagent.config import DataHome
@@ -23,7 +23,6 @@ from stagent.core.ids import is_session
 from stagent.core.masking import mask
 from stagent.engine import persons
 from stagent.errors import NotFoundError, RefusedError, StagentError, UsageError
-from stagent.failpoints import hit
 
 FRESH = 60_000
 """How long what a hook kept may wait to be taken (milliseconds)."""
@@ -98,12 +97,10 @@ def take(home: DataHome, session: str, *commands: str) -> Kept:
     """
     path = place(home, session)
     mine = path.with_name(f".{path.name}.{os.getpid()}.taken")
-    hit("projection.remove.before")
     try:
-        path.replace(mine)
+        disk.move(path, mine)
         data = mine.read_bytes()
-        mine.unlink()
-        hit("projection.remove.after")
+        disk.remove(mine)
     except FileNotFoundError:
         raise NotFoundError(
             "pending.none",

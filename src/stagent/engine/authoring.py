@@ -13,6 +13,7 @@ from pathlib import Path
 
 import msgspec
 
+from stagent import disk
 from stagent.core.canonical import digest
 from stagent.core.capabilities import capabilities, widened
 from stagent.core.frontmatter import FrontMatter, parse
@@ -21,7 +22,7 @@ from stagent.core.structured import objects
 from stagent.core.verify.folder import DOCUMENT, validate
 from stagent.core.verify.problem import errors
 from stagent.engine import flows, templates
-from stagent.engine.folder import read, remove
+from stagent.engine.folder import read
 from stagent.engine.structured import schema_problems
 from stagent.errors import RefusedError, StagentError, UsageError
 
@@ -69,7 +70,7 @@ def prepare(root: Path) -> Verdict:
         templates.put(place, texts)
     kept = _beside(_KEPT)
     if kept.is_symlink() or kept.exists():
-        remove(kept)
+        disk.remove(kept)
     templates.put(kept, texts)
     original = templates.fingerprint(templates.load(kept))
     lines = [f"folder: {flows.FOLDER}/{found.name}", f"mode: {found.mode}", f"{_MARK}{original}"]

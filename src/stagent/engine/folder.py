@@ -9,13 +9,13 @@ from __future__ import annotations
 import errno
 import itertools
 import os
-import shutil
 import stat
 import sys
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
+from stagent import disk
 from stagent.core.canonical import digest
 from stagent.core.events import FileMark
 from stagent.core.evidence import Found
@@ -109,12 +109,10 @@ def write(path: Path, data: bytes) -> None:
     try:
         hit("folder.write.before")
         _with_room(path, lambda: fresh.write_bytes(data))
-        hit("folder.rename.before")
-        _with_room(path, lambda: fresh.replace(path))
+        _with_room(path, lambda: disk.move(fresh, path))
     except BaseException:
         fresh.unlink(missing_ok=True)
         raise
-    hit("folder.rename.after")
 
 
 def _with_room(path: Path, action: Callable[[], object]) -> None:
@@ -131,21 +129,11 @@ def make_room(path: Path) -> None:
     inside = [parent for parent in path.parents if NAME in parent.parts]
     for folder in reversed(inside):
         if not folder.is_dir():
-            remove(folder)
-            folder.mkdir()
-    path.parent.mkdir(parents=True, exist_ok=True)
+            disk.remove(folder)
+            disk.make_folder(folder)
+    disk.make_folder(path.parent)
     if path.is_symlink() or not path.is_file():
-        remove(path)
-
-
-def remove(path: Path) -> None:
-    """Remove whatever lies at a path, a folder with all that is in it; nothing when nothing does."""
-    hit("folder.remove.before")
-    try:
-        path.unlink(missing_ok=True)
-    except OSError:
-        shutil.rmtree(path)
-    hit("folder.remove.after")
+        disk.remove(path)
 
 
 def read(path: Path, limit: int = -1) -> bytes | None:

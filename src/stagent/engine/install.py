@@ -7,10 +7,8 @@ is whole or not at all: everything is made beside the old plugin and put in its 
 from __future__ import annotations
 
 import os
-import py_compile
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -20,8 +18,9 @@ from pathlib import Path
 
 import msgspec
 
-from stagent import processes
+from stagent import disk, processes
 from stagent.config import LAUNCHER_VARIABLE, DataHome, default_launcher
+from stagent.core import claudecode
 from stagent.errors import RefusedError, StoreError, UsageError
 from stagent.failpoints import hit
 from stagent.version import __version__
@@ -78,22 +77,17 @@ class Layout:
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """What an installation writes: the files below `root` by their path there, and the launcher outside of it.
-
-    Of each file of `hooks` (in the plugin's `hooks/`) its byte code is written as well.
-    """
+    """What an installation writes: the files below `root` by their path there, and the launcher outside of it."""
 
     root: Path
     files: dict[str, bytes]
-    hooks: tuple[str, ...]
     launcher: Path
     launcher_text: bytes
 
     @property
     def paths(self) -> list[str]:
         """Every file that is written, absolute, sorted."""
-        made = [f"plugins/{PLUGIN}/hooks/{name}.pyc" for name in self.hooks]
-        return sorted([str(self.launcher), *(str(self.root / name) for name in (*self.files, *made))])
+        return sorted([str(self.launcher), *(str(self.root / name) for name in self.files)])
 
 
 def plan(home: DataHome, python: str = sys.executable, launcher_path: str = "") -> Plan:
@@ -113,11 +107,13 @@ def plan(home: DataHome, python: str = sys.executable, launcher_path: str = "") 
             remedy=f"Set {LAUNCHER_VARIABLE} to a path of letters, digits and . _ / - only.",
         )
     relative = layout.plugin.relative_to(layout.root).as_posix()
+    hooks = {name: (files("stagent.hooks") / f"{name}.py").read_bytes() for name in HOOK_FILES}
     written = {
         ".claude-plugin/marketplace.json": _json(_marketplace()),
         f"{relative}/.claude-plugin/plugin.json": _json(_manifest()),
         f"{relative}/hooks/hooks.json": _json(hook_table(home, python)),
-        **{f"{relative}/hooks/{name}.py": (files("stagent.hooks") / f"{name}.py").read_bytes() for name in HOOK_FILES},
+        **{f"{relative}/hooks/{name}.py": data for name, data in hooks.items()},
+        **{f"{relative}/hooks/{name}.pyc": _byte_code(layout, name, data) for name, data in hooks.items()},
         "version": f"{__version__}\n".encode(),
         "launcher": f"{launcher}\n".encode(),
         "python": f"{python}\n".encode(),
@@ -129,7 +125,11 @@ def plan(home: DataHome, python: str = sys.executable, launcher_path: str = "") 
         f"#!/bin/sh\n{LAUNCHER_MARK}{home.root}\nSTAGENT_HOME={shlex.quote(str(home.root))}\nexport STAGENT_HOME\n"
         f'exec {shlex.quote(python)} -I -m stagent "$@"\n'
     )
-    return Plan(root=layout.root, files=written, hooks=HOOK_FILES, launcher=launcher, launcher_text=text.encode())
+    return Plan(root=layout.root, files=written, launcher=launcher, launcher_text=text.encode())
+
+
+def _byte_code(layout: Layout, name: str, source: bytes) -> bytes:
+    return claudecode.byte_code(source, str(layout.hooks / f"{name}.py"))
 
 
 def hook_table(home: DataHome, python: str) -> dict[str, object]:
@@ -165,13 +165,9 @@ def generate(planned: Plan) -> None:
                 _clear(path)
         for name, data in planned.files.items():
             _write(fresh / name, data)
-        for name in planned.hooks:
-            _compile(planned, fresh / "plugins" / PLUGIN / "hooks" / f"{name}.pyc")
         _write(beside, planned.launcher_text, 0o755)
         _exchange(fresh, planned.root)
-        hit("install.place.before")
-        beside.replace(planned.launcher)
-        hit("install.place.after")
+        disk.move(beside, planned.launcher)
     except OSError as error:
         raise StoreError(
             "install.write",
@@ -193,9 +189,7 @@ def remove(home: DataHome) -> list[str]:
         gone.append(str(launcher))
     if layout.root.exists():
         aside = layout.root.with_name(f".{layout.root.name}.{os.getpid()}.old")
-        hit("install.place.before")
-        layout.root.rename(aside)
-        hit("install.place.after")
+        disk.move(layout.root, aside)
         _clear(aside)
         gone.append(str(layout.root))
     return gone
@@ -253,51 +247,29 @@ def _own_launcher(planned: Plan) -> None:
     )
 
 
-def _compile(planned: Plan, target: Path) -> None:
-    # Run by this very interpreter: byte code of another version would be refused by it at every event.
-    source = target.with_suffix(".py")
-    shown = str(planned.root / "plugins" / PLUGIN / "hooks" / source.name)
-    mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
-    py_compile.compile(str(source), str(target), dfile=shown, doraise=True, optimize=2, invalidation_mode=mode)
-
-
 def _exchange(fresh: Path, place: Path) -> None:
     """Put a folder in the place of another; when that fails, the old one stands again."""
     old = place.with_name(f".{place.name}.{os.getpid()}.old")
     _clear(old)
     had = place.exists()
-    hit("install.place.before")
     if had:
-        place.rename(old)
-    hit("install.place.half")
+        disk.move(place, old)
     try:
-        fresh.rename(place)
+        disk.move(fresh, place)
     except OSError:
         if had:
-            old.rename(place)
+            disk.move(old, place)
         raise
-    hit("install.place.after")
     _clear(old)
 
 
 def _clear(path: Path) -> None:
-    hit("install.remove.before")
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
-    hit("install.remove.after")
+    disk.remove(path, as_far_as_possible=True)
 
 
 def _write(path: Path, data: bytes, mode: int = 0o644) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    hit("install.write.before")
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    path.chmod(mode)
-    hit("install.write.after")
+    disk.make_folder(path.parent)
+    disk.write(path, data, mode)
 
 
 def _walk(folder: Traversable, at: str) -> list[tuple[str, bytes]]:

@@ -12,10 +12,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from stagent import processes
+from stagent import disk, processes
 from stagent.config import DataHome
 from stagent.engine.folder import NAME
-from stagent.failpoints import hit
 
 SETTLED = 3600.0
 """Seconds after which nobody can be about to put a file in its place any more."""
@@ -66,7 +65,5 @@ def sweep_beside(file: Path) -> None:
 
 def _remove(places: Iterable[Path]) -> None:
     for place in places:
-        hit("folder.remove.before")
         with suppress(OSError):
-            place.unlink()
-        hit("folder.remove.after")
+            disk.remove(place)

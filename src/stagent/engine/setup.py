@@ -13,6 +13,7 @@ from typing import Literal
 
 import msgspec
 
+from stagent import disk
 from stagent.core.canonical import digest, encode
 from stagent.core.events import Holder, RunStarted, StageEntered
 from stagent.core.ids import run_id
@@ -22,7 +23,7 @@ from stagent.core.ports import Workspace
 from stagent.core.state import State
 from stagent.engine.environment import environment, pinned_environment
 from stagent.engine.flows import Flow, pin
-from stagent.engine.folder import NAME, RunFolder, remove
+from stagent.engine.folder import NAME, RunFolder
 from stagent.engine.leftovers import sweep
 from stagent.engine.process import run as run_command
 from stagent.engine.service import RunService
@@ -122,7 +123,9 @@ def _folder(root: Path, name: str) -> Iterator[None]:
     """Make a run folder, which stays if the block does not fail. Raises WorkspaceError when it cannot be made."""
     folder = RunFolder(root, name).path
     try:
+        hit("folder.make.before")
         folder.mkdir(parents=True)
+        hit("folder.make.after")
     except OSError as error:
         raise WorkspaceError(
             "workspace.run_folder",
@@ -133,7 +136,7 @@ def _folder(root: Path, name: str) -> Iterator[None]:
     try:
         yield
     except StagentError:
-        remove(folder)
+        disk.remove(folder)
         raise
 
 
@@ -173,7 +176,7 @@ def archive(root: Path, folder: str, suffix: str = "", topic: str = "") -> Path 
     stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
     named = _as_name(mask(topic)) or _as_name(folder) or "orphan"
     base = root / NAME / ".archive" / f"{stamp}-{named}{suffix}"
-    base.parent.mkdir(parents=True, exist_ok=True)
+    disk.make_folder(base.parent)
     for number in range(1, 1000):
         place = base if number == 1 else base.with_name(f"{base.name}-{number}")
         if not place.exists():

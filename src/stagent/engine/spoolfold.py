@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from stagent import processes
+from stagent import disk, processes
 from stagent.config import DataHome
 from stagent.core import commands as cmd
 from stagent.core.decide import decide
@@ -17,7 +17,7 @@ from stagent.core.refusals import Refusal
 from stagent.core.state import State
 from stagent.engine import activity, persons, spool
 from stagent.engine.evidence import HOST, Gatherer
-from stagent.engine.folder import RunFolder, look, read, remove, write
+from stagent.engine.folder import RunFolder, look, read, write
 from stagent.engine.journal import Journal
 from stagent.engine.projections.publish import Publisher
 from stagent.errors import ConflictError
@@ -84,7 +84,7 @@ class SpoolFold:
         self.publisher.after(state, fresh, events)
         reference = line.d.get("reference") if line.e == "Decision" else None
         if isinstance(reference, str) and reference and "/" not in reference:
-            remove(self.home.pending / reference)
+            disk.remove(self.home.pending / reference)
         return fresh
 
     def _events(self, state: State, line: spool.Line) -> tuple[str, list[Event], dict[str, bytes]]:
@@ -160,7 +160,7 @@ class SpoolFold:
         if isinstance(answer, Refusal):
             self._doubt(line, claim.prompt, f"{claim.decision} does not count: {answer.message}")
             return "", [], {}
-        remove(self.home.live(line.s).with_suffix(DOUBT))
+        disk.remove(self.home.live(line.s).with_suffix(DOUBT))
         return caller.actor, answer, {**gathered.blobs, **blobs}
 
     def _words(self, claim: persons.Claim) -> str:

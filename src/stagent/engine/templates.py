@@ -9,13 +9,12 @@ from importlib.resources import files as resources
 from pathlib import Path
 from typing import cast
 
+from stagent import disk
 from stagent.core.canonical import digest, encode
 from stagent.core.ids import is_name
 from stagent.core.verify.folder import DOCUMENT
 from stagent.engine.flows import ALIASES, bundled
-from stagent.engine.folder import remove
 from stagent.errors import StoreError, UsageError
-from stagent.failpoints import hit
 from stagent.registry import resolve
 
 RESERVED = frozenset({"cancelled", "complete", "demo", "escalated", "failed", "interrupted", "pending"})
@@ -105,16 +104,13 @@ def put(folder: Path, texts: Mapping[str, bytes]) -> None:
     """Write a new workflow folder whole or not at all. Raises StoreError when that is not possible."""
     fresh = folder.with_name(f".{folder.name}.{os.getpid()}.new")
     try:
-        if fresh.exists():
-            remove(fresh)
-        fresh.mkdir(parents=True)
+        disk.remove(fresh)
+        disk.make_folder(fresh)
         for name, data in texts.items():
-            _write(fresh / name, data)
-        _sync(fresh)
-        hit("template.place.before")
-        fresh.rename(folder)
-        hit("template.place.after")
-        _sync(folder.parent)
+            disk.write(fresh / name, data)
+        disk.sync_folder(fresh)
+        disk.move(fresh, folder)
+        disk.sync_folder(folder.parent)
     except OSError as error:
         raise StoreError(
             "template.unwritable",
@@ -123,24 +119,4 @@ def put(folder: Path, texts: Mapping[str, bytes]) -> None:
             remedy="Make the place writable, or name another one.",
         ) from error
     finally:
-        if fresh.exists():
-            remove(fresh)
-
-
-def _write(path: Path, data: bytes) -> None:
-    hit("template.write.before")
-    with open(path, "xb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    hit("template.write.after")
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    hit("template.sync.before")
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    hit("template.sync.after")
+        disk.remove(fresh)

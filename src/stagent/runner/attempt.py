@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from stagent import processes
+from stagent import disk, processes
 from stagent.config import value
 from stagent.core import commands as cmd
 from stagent.core.budget import Hit, Spent, due, left
@@ -181,7 +181,7 @@ class AttemptMaker:
         number = state.attempt + 1
         folder = self.service.folder(state)
         stream = self._stream(state, number)
-        stream.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        disk.make_folder(stream.parent, private=True)
         resume = state.agent_session if state.agent_session not in self._gone else None
         workflow = self.service.workflow(state)
         minutes = left(workflow, state, "minutes")

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from stagent import disk
 from stagent.config import DataHome, value
 from stagent.failpoints import hit
 from stagent.processes import MARKER
@@ -87,7 +88,7 @@ def _free(folder: Path, count: int) -> int | None:
 def _lock(path: Path) -> int | None:
     """Return a descriptor that holds the lock of a file, None when another holds it, -1 where there are no locks."""
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        disk.make_folder(path.parent, private=True)
         hit("disk.create.before")
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 
+from stagent import disk
 from stagent.core.ports import AgentEvent
 from stagent.errors import StoreError
 from stagent.failpoints import hit
@@ -43,9 +44,7 @@ def seen(path: str) -> tuple[str | None, int]:
     try:
         with open(path, "rb") as file:
             digest = hashlib.file_digest(file, hashlib.sha256)
-            hit("stream.sync.before")
-            os.fsync(file.fileno())
-            hit("stream.sync.after")
+            disk.sync(file.fileno())
             return digest.hexdigest(), file.tell()
     except FileNotFoundError:
         return None, 0
@@ -61,7 +60,7 @@ class AppendFile:
     def __init__(self, path: str) -> None:
         self.path = path
         try:
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            disk.make_folder(Path(path).parent)
             self._new = not Path(path).exists()
             hit("stream.open.before")
             self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
@@ -98,25 +97,13 @@ class AppendFile:
         fd, self._fd = self._fd, -1
         try:
             if self.durable:
-                hit("stream.sync.before")
-                os.fsync(fd)
-                hit("stream.sync.after")
+                disk.sync(fd)
                 if self._new:
-                    _sync_folder(Path(self.path).parent)
+                    disk.sync_folder(Path(self.path).parent)
         except OSError as error:
             raise _unwritable(self.path, error) from error
         finally:
             os.close(fd)
-
-
-def _sync_folder(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY)
-    try:
-        hit("stream.name.before")
-        os.fsync(fd)
-        hit("stream.name.after")
-    finally:
-        os.close(fd)
 
 
 class StreamFile(AppendFile):

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import itertools
 import os
 import re
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from stagent import disk
 from stagent.errors import StoreError
 from stagent.failpoints import hit
 
@@ -64,36 +63,14 @@ def translated(where: str) -> Iterator[None]:
         ) from error
 
 
-def sync(descriptor: int) -> None:
-    """Make what was written to a descriptor survive a power cut."""
-    hit("disk.flush.before")
-    if sys.platform == "darwin":
-        # There fsync leaves the data in the drive's cache; only this reaches the medium.
-        fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
-    else:
-        os.fsync(descriptor)
-    hit("disk.flush.after")
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        hit("disk.name.before")
-        os.fsync(descriptor)
-        hit("disk.name.after")
-    finally:
-        os.close(descriptor)
-
-
 def make_folder(folder: Path) -> None:
     """Create a folder and its missing parents, readable by the user only, each of them durably."""
     if folder.is_dir():
         return
     make_folder(folder.parent)
     # Two processes may make it at once; both sync it, since neither knows that the other has.
-    folder.mkdir(mode=0o700, exist_ok=True)
-    sync_folder(folder.parent)
+    disk.make_folder(folder, private=True)
+    disk.sync_folder(folder.parent)
 
 
 def create_private(path: Path) -> None:
@@ -141,26 +118,7 @@ class BlobFiles:
         spare = _spare(place)
         with translated(str(place)):
             make_folder(place.parent)
-            try:
-                self._fill(spare, data)
-                hit("blob.before_rename")
-                spare.replace(place)
-            except BaseException:
-                spare.unlink(missing_ok=True)
-                raise
-            hit("blob.after_rename")
-            sync_folder(place.parent)
-            hit("blob.after_fsync")
-
-    def _fill(self, spare: Path, data: bytes) -> None:
-        hit("blob.before_write")
-        descriptor = os.open(spare, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with open(descriptor, "wb", buffering=0) as file:
-            view = memoryview(data)
-            while view:
-                view = view[file.write(view) :]
-            hit("blob.before_fsync")
-            sync(file.fileno())
+            disk.replace(place, data, spare, 0o600)
 
     def exists(self, digest: str) -> bool:
         """Say whether there is a file for a digest."""
@@ -172,10 +130,8 @@ class BlobFiles:
         for place in settled:
             maker = _UNFINISHED.fullmatch(place.name)
             if maker is not None and not _lives(int(maker[1])):
-                hit("blob.before_remove")
                 with translated(str(place)):
-                    place.unlink(missing_ok=True)
-                hit("blob.after_remove")
+                    disk.remove(place)
         return sorted(place.name for place in settled if _WHOLE.fullmatch(place.name))
 
     def discard(self, digest: str) -> None:
@@ -185,14 +141,12 @@ class BlobFiles:
         """
         place = self._place(digest)
         aside = _spare(place)
-        hit("blob.before_remove")
         with translated(str(place)), suppress(FileNotFoundError):
-            place.replace(aside)
+            disk.move(place, aside)
             if _is_settled(aside):
-                aside.unlink()
+                disk.remove(aside)
             else:
-                aside.replace(place)
-        hit("blob.after_remove")
+                disk.move(aside, place)
 
     def read(self, digest: str) -> bytes | None:
         """Return the bytes of a file as they are, or None when there is no such file."""
@@ -206,11 +160,7 @@ class BlobFiles:
     def remove(self, digest: str) -> None:
         """Remove a file for good; without such a file do nothing."""
         place = self._place(digest)
-        hit("blob.before_remove")
         with translated(str(place)):
-            try:
-                place.unlink()
-            except FileNotFoundError:
-                return
-            hit("blob.after_remove")
-            sync_folder(place.parent)
+            if place.exists():
+                disk.remove(place)
+                disk.sync_folder(place.parent)

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
+from stagent import disk
 from stagent.core.ports import Change
 from stagent.errors import WorkspaceError
 from stagent.workspace.git import Git, Result, failure, missing_folder, names, pathspecs, printable
@@ -152,7 +153,7 @@ class Project:
         path = Path(os.path.realpath(self._private_rules()))
         with self._shadow.locked():
             try:
-                path.parent.mkdir(parents=True, exist_ok=True)
+                disk.make_folder(path.parent)
                 forget_unfinished(path)
                 before = path.read_bytes() if path.exists() else b""
                 if os.fsencode(pattern) in before.splitlines():

@@ -13,13 +13,13 @@ import fcntl
 import hashlib
 import os
 import re
-import shutil
 import stat
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from stagent import disk
 from stagent.errors import WorkspaceError
 from stagent.failpoints import hit
 from stagent.workspace import index as indexes
@@ -141,9 +141,7 @@ class Shadow:
                     tree, last = None, error
                 if tree is not None:
                     return tree
-                hit("shadow.forget.before")
-                path.unlink(missing_ok=True)
-                hit("shadow.forget.after")
+                disk.remove(path)
         raise last
 
     def reader(self) -> Git:
@@ -157,7 +155,7 @@ class Shadow:
     def locked(self) -> Iterator[int]:
         """Hold the shadow for one process at a time and yield the lock's descriptor. Raises WorkspaceError."""
         try:
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            disk.make_folder(self.folder, private=True)
             hit("shadow.lock.before")
             fd = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             hit("shadow.lock.after")
@@ -194,12 +192,10 @@ class Shadow:
         """Remove what a killed process left; whoever holds the lock is the only one at work."""
         patterns = ("*.lock", "objects/pack/tmp_*", f"*{_UNFINISHED}", f"info/*{_UNFINISHED}")
         found = (path for pattern in patterns for path in self._repo.glob(pattern))
-        hit("shadow.sweep.before")
         for path in (*self.folder.glob("*.lock"), *found):
-            path.unlink()
+            disk.remove(path)
         for path in (self.folder / "repo.new", *self._repo.glob("objects/tmp_objdir-*")):
-            shutil.rmtree(path, ignore_errors=True)
-        hit("shadow.sweep.after")
+            disk.remove(path, as_far_as_possible=True)
 
     def _create(self, fresh: Settings | None) -> None:
         if self._repo.is_dir():
@@ -209,13 +205,11 @@ class Shadow:
         init = Git(str(self.folder), self._env(git_dir=False))
         init.must("init", "--quiet", "--bare", "--template=", f"--object-format={fresh.object_format}", str(new))
         self._write(fresh, new)
-        hit("shadow.made.before")
-        new.rename(self._repo)
-        hit("shadow.made.after")
-        _sync(self.folder)
+        disk.move(new, self._repo)
+        disk.sync_folder(self.folder)
 
     def _write(self, fresh: Settings, repo: Path) -> None:
-        (repo / "info").mkdir(exist_ok=True)
+        disk.make_folder(repo / "info")
         before = self._format()
         if before not in (None, fresh.object_format):
             raise WorkspaceError(
@@ -232,7 +226,7 @@ class Shadow:
             # Files recorded under other settings must be read again; before the settings, in case we are killed.
             hit("shadow.reset.before")
             for path in self.folder.glob("index-*"):
-                path.unlink()
+                disk.remove(path)
             hit("shadow.reset.after")
         replace_file(config, fresh.config())
 
@@ -260,9 +254,7 @@ class Shadow:
         at_top = replace(git, cwd=view.top)
         kept = indexes.load(path, hash_name)
         if kept is None:
-            hit("shadow.forget.before")
-            Path(path).unlink(missing_ok=True)
-            hit("shadow.forget.after")
+            disk.remove(Path(path))
             _add(replace(git, options=(*_OPTIONS, *_ONE_PACK)), view)
         else:
             _forget(at_top, [os.fsdecode(name) for name in indexes.doubtful(kept, view.top)])
@@ -365,9 +357,7 @@ def _unfinished(path: Path) -> Path:
 
 def forget_unfinished(path: Path) -> None:
     """Remove what was to become a file and never did; call it with the lock. Raises OSError."""
-    hit("shadow.forget.before")
-    _unfinished(path).unlink(missing_ok=True)
-    hit("shadow.forget.after")
+    disk.remove(_unfinished(path))
 
 
 def replace_file(path: Path, data: bytes) -> None:
@@ -375,26 +365,5 @@ def replace_file(path: Path, data: bytes) -> None:
     with contextlib.suppress(FileNotFoundError):
         if path.read_bytes() == data:
             return
-    new = _unfinished(path)
-    hit("shadow.write.before")
-    with open(new, "wb") as file:
-        with contextlib.suppress(FileNotFoundError):
-            os.fchmod(file.fileno(), stat.S_IMODE(path.stat().st_mode))
-        file.write(data)
-        file.flush()
-        hit("shadow.sync.before")
-        os.fsync(file.fileno())
-    hit("shadow.rename.before")
-    new.rename(path)
-    hit("shadow.rename.after")
-    _sync(path.parent)
-
-
-def _sync(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY)
-    try:
-        hit("shadow.name.before")
-        os.fsync(fd)
-        hit("shadow.name.after")
-    finally:
-        os.close(fd)
+    mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else None
+    disk.replace(path, data, _unfinished(path), mode)

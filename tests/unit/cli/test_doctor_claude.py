@@ -138,7 +138,7 @@ def test_a_plugin_that_was_changed(sick: Sick, name: str, follows: list[str]) ->
 
 def test_an_installation_that_was_cut_short(sick: Sick) -> None:
     words = [sys.executable, "-m", "stagent", "install", "claude-code"]
-    subprocess.run(words, env={**os.environ, "STAGENT_FAILPOINT": "install.place.half"}, check=False)
+    subprocess.run(words, env={**os.environ, "STAGENT_FAILPOINT": "disk.rename.after"}, check=False)
     assert set(sick.codes()) == {"plugin.unfinished", "file.leftover"}
     sick.install()
     assert sick.codes() == []

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import msgspec
 
+from stagent import disk
 from stagent.config import DataHome
 from stagent.core.model import Workflow
 from stagent.core.ports import AttemptSpec
 from stagent.core.state import State
 from stagent.engine.brief import Brief
-from stagent.engine.folder import RunFolder, remove, write
+from stagent.engine.folder import RunFolder, write
 from stagent.engine.projections import live
 
 
@@ -36,7 +37,7 @@ def publish(
         "tools": {"allow": allow, "deny": list(spec.deny_tools)},
     }
     target = path(home, spec.id)
-    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    disk.make_folder(target.parent, private=True)
     write(target, msgspec.json.encode(document) + b"\n")
     return target
 
@@ -44,4 +45,4 @@ def publish(
 def forget(home: DataHome, run: str) -> None:
     """Remove the files of every attempt of a run: none is left, or what is left was ended."""
     for found in path(home, run).parent.glob(f"attempt-{run}.*.json"):
-        remove(found)
+        disk.remove(found)

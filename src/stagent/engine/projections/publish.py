@@ -6,16 +6,16 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from stagent import disk
 from stagent.config import DataHome
 from stagent.core.events import Escalated, Event, GateDecided, Interrupted, Resumed, StageEntered, Terminal
 from stagent.core.ports import BlobGone
 from stagent.core.state import State
 from stagent.engine.brief import Brief
-from stagent.engine.folder import RunFolder, file_digest, look, overwrite, read, remove, write
+from stagent.engine.folder import RunFolder, file_digest, look, overwrite, read, write
 from stagent.engine.journal import Journal
 from stagent.engine.pinned import Pinned
 from stagent.engine.projections import live, statefile
-from stagent.failpoints import hit
 
 _HEAD = 4096
 _MOVES = (StageEntered, GateDecided, Interrupted, Resumed)
@@ -56,9 +56,7 @@ class Publisher:
         path = self._live_path(state)
         if path is not None and any(isinstance(event, _MOVES) for event in events):
             # What the session waited for is behind it.
-            hit("projection.remove.before")
-            path.with_suffix(".waiting").unlink(missing_ok=True)
-            hit("projection.remove.after")
+            disk.remove(path.with_suffix(".waiting"))
         self._publish(before, state)
 
     def _publish(self, before: State, state: State) -> None:
@@ -93,8 +91,12 @@ class Publisher:
         folder = RunFolder.of(self.root, state)
         if self._published.get(state.run) == state.head and self._live_path(state) is None:
             return
-        if state.terminal == "cancelled" or self._current(state, folder):
-            # The folder of a cancelled run was archived or removed by whoever cancelled it.
+        if state.terminal == "cancelled":
+            # Whoever cancelled it puts its folder away; a kill may have come before the live file was removed.
+            if self._live_left(state):
+                self._forget(state)
+            return
+        if self._current(state, folder):
             return
         for name, content in state.run_files.items():
             if not folder.run_file(name).exists():
@@ -106,6 +108,12 @@ class Publisher:
             if file_digest(report) != state.report:
                 write(report, self._blob(state.report))
         self._publish(state, state)
+
+    def _live_left(self, state: State) -> bool:
+        """Say whether the session's live file is still this run's, not that of a newer one."""
+        path = self._live_path(state)
+        data = read(path, _HEAD) if path is not None else None
+        return data is not None and f'"run":"{state.run}",'.encode() in data
 
     def _current(self, state: State, folder: RunFolder) -> bool:
         head = read(folder.state_file, _HEAD)
@@ -139,9 +147,7 @@ class Publisher:
     def _enter(self, state: State, folder: RunFolder, stage: str) -> None:
         if state.stage == stage:
             # The engine holds every artifact it accepted; one of an earlier epoch only misleads.
-            hit("projection.remove.before")
-            remove(folder.artifact(stage))
-            hit("projection.remove.after")
+            disk.remove(folder.artifact(stage))
         self._instructions(state, folder, stage)
 
     def _instructions(self, state: State, folder: RunFolder, stage: str) -> None:
@@ -171,8 +177,7 @@ class Publisher:
         data = live.render(workflow, state, folder, self.brief(state), self.home, self.journal.folded(state.run))
         places = (self.home.spool(state.run).parent, self.home.activity(state.run).parent, self.home.pending)
         for folder_of_hooks in (path.parent, *places):
-            if not folder_of_hooks.exists():
-                folder_of_hooks.mkdir(mode=0o700, parents=True, exist_ok=True)
+            disk.make_folder(folder_of_hooks, private=True)
         write(path, data)
         pid = state.lease.holder.pid if state.lease else None
         if pid is not None:
@@ -181,12 +186,10 @@ class Publisher:
     def _forget(self, state: State) -> None:
         """Remove what hooks read about a session that drives the run no longer."""
         path = self._live_path(state)
-        hit("projection.remove.before")
         if path is not None:
-            path.unlink(missing_ok=True)
+            disk.remove(path)
             for suffix in COMPANIONS:
-                path.with_suffix(suffix).unlink(missing_ok=True)
-        hit("projection.remove.after")
+                disk.remove(path.with_suffix(suffix))
         self._forget_process(state)
 
     def _forget_process(self, state: State) -> None:
@@ -194,9 +197,7 @@ class Publisher:
         path = self._live_path(state)
         pid = state.lease.holder.pid if state.lease else None
         if path is not None and pid is not None:
-            hit("projection.remove.before")
-            path.with_name(f"pid-{pid}").unlink(missing_ok=True)
-            hit("projection.remove.after")
+            disk.remove(path.with_name(f"pid-{pid}"))
 
     def _live_path(self, state: State) -> Path | None:
         """Where hooks look for the run of a session; None for a run no hook watches."""

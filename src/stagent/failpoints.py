@@ -40,8 +40,6 @@ NAMES: frozenset[str] = frozenset(
         "stream.open.after",
         "stream.write.before",
         "stream.write.after",
-        "stream.name.before",
-        "stream.name.after",
         # workspace: the record of the project
         "git.spawn.before",
         "git.spawn.after",

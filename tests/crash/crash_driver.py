@@ -9,8 +9,8 @@ CRASH_STOP=NAME:PASS it stops (SIGSTOP) there.
 `crash_driver.py race SCENE` advances the run once for every line on standard input: `won`, `saw` or `refused`.
 `crash_driver.py notes SCENE` appends to the run's log again and again, as the session that drives it.
 `crash_driver.py rest SCENE` writes all that driving a run headless does not write.
-`crash_driver.py begin SCENE` begins a session's run; `config`, `template`, `install`, `uninstall`, `cancel` and
-`cancel-hard` do what the commands of these names do; cancelling twice finishes it.
+`crash_driver.py begin SCENE` begins a session's run; `config`, `template`, `export`, `install`, `uninstall`, `cancel`
+and `cancel-hard` do what the commands of these names do; cancelling twice finishes it.
 """
 
 from __future__ import annotations
@@ -52,6 +52,7 @@ if os.environ.get("CRASH_TRACE"):
 from stagent.agents.scripted import ScriptedBackend  # noqa: E402
 from stagent.bootstrap import Home  # noqa: E402
 from stagent.cli import lease  # noqa: E402
+from stagent.cli.main import main as cli  # noqa: E402
 from stagent.config import DataHome, change, stored  # noqa: E402
 from stagent.core.canonical import digest  # noqa: E402
 from stagent.core.commands import Caller, Refuse, Resume  # noqa: E402
@@ -230,6 +231,13 @@ def cancel(scene: Path, *, hard: bool = False) -> None:
     home.close()
 
 
+def export(scene: Path) -> None:
+    home = Home(DataHome(scene / "home"))
+    [row] = home.at(scene / "project").store.runs()
+    home.close()
+    assert cli(["export", row.run, "--format", "html", "--output", str(scene / "report.html")]) == 0
+
+
 def template(scene: Path) -> None:
     place = DataHome(scene / "home").templates / "mine"
     templates.put(place, templates.scaffold("mine"))
@@ -247,6 +255,7 @@ COMMANDS: dict[str, Callable[[Path], object]] = {
     "template": template,
     "install": install_plugin,
     "uninstall": lambda scene: install.remove(DataHome(scene / "home")),
+    "export": export,
     "cancel": cancel,
     "cancel-hard": partial(cancel, hard=True),
 }

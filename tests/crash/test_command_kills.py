@@ -118,6 +118,18 @@ def test_an_installation(make: Callable[[str], Command]) -> None:
     assert len(wanted) > 2 * len(install.HOOK_FILES)
 
 
+def test_a_report(make: Callable[[str], Command]) -> None:
+    command = make("begin")
+    assert command.call() == 0
+    command.mode = "export"
+    report = command.scene / "report.html"
+    for point in command.kills():
+        assert not report.exists() or report.read_bytes().rstrip().endswith(b"</html>"), point
+        assert command.call() == 0, point
+        assert report.read_bytes().rstrip().endswith(b"</html>"), point
+        assert not list(command.scene.glob(".report*")), point
+
+
 def test_taking_the_plugin_away(make: Callable[[str], Command]) -> None:
     command = make("install")
     assert command.call() == 0

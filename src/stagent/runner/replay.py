@@ -10,6 +10,7 @@ from typing import BinaryIO
 
 import msgspec
 
+from stagent import disk
 from stagent.core.ports import AgentEvent
 from stagent.failpoints import hit
 from stagent.runner.streams import MAX_LINE, LineSplitter, Place, unparsed
@@ -48,14 +49,10 @@ def rebuild(stream: str, parse: Parse) -> bool:
             hit("stream.open.after")
             for record in _mended(stream, parse):
                 file.write(encoder.encode(record) + b"\n")
-        hit("stream.name.before")
-        spare.replace(target)
-        hit("stream.name.after")
+        disk.move(spare, target)
     except OSError:
         with suppress(OSError):
-            hit("stream.name.before")
-            spare.unlink(missing_ok=True)
-            hit("stream.name.after")
+            disk.remove(spare)
         return False
     return True
 

@@ -4,7 +4,6 @@ import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -300,23 +299,3 @@ def test_a_program_that_fails_is_quoted(machine: Machine, say: Any) -> None:
     assert "out of order" in said.err
     (machine.tools / "claude").write_text("#!/bin/sh\necho no json\n")
     assert "answered something else: no json" in say("install", "claude-code").err
-
-
-@pytest.mark.parametrize(
-    "point", ["write.before:5", "write.after:5", "place.before", "place.half", "place.after", "remove.before:3"]
-)
-def test_killed_at_any_moment_the_next_installation_mends_it(installed: Machine, say: Any, point: str) -> None:
-    before = {path: path.read_bytes() for path in (installed.home / "plugin").rglob("*") if path.is_file()}
-    words = [sys.executable, "-m", "stagent", "install", "claude-code"]
-    env = {**os.environ, "STAGENT_FAILPOINT": f"install.{point}"}
-    done = subprocess.run(words, env=env, capture_output=True, check=False)
-    assert done.returncode == -signal.SIGKILL
-    after = {path: path.read_bytes() for path in (installed.home / "plugin").rglob("*") if path.is_file()}
-    assert after in (before, {}) or set(after) == set(before)
-    assert say("install", "claude-code").status == 0
-    assert [path.name for path in (*installed.home.iterdir(), *installed.launcher.parent.iterdir())] == [
-        "plugin",
-        "stagent-cc",
-    ]
-    mended = {path: path.read_bytes() for path in (installed.home / "plugin").rglob("*") if path.is_file()}
-    assert mended == before

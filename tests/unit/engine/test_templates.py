@@ -1,10 +1,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -94,19 +90,3 @@ def test_a_place_that_is_taken(tmp_path: Path) -> None:
     assert "no folder of its own" in templates.place_problems(tmp_path / "file" / "x")[0]
     with pytest.raises(StoreError, match="cannot be written"):
         templates.put(tmp_path / "file" / "x", {"workflow.json": b""})
-
-
-@pytest.mark.parametrize(
-    ("point", "there"),
-    [("write.before", False), ("write.after:3", False), ("place.before", False), ("place.after", True)],
-)
-def test_a_workflow_is_put_whole_or_not_at_all(tmp_path: Path, point: str, there: bool) -> None:
-    words = "import sys; from pathlib import Path; from stagent.engine.templates import put, scaffold; "
-    call = [sys.executable, "-c", f"{words} put(Path(sys.argv[1]), scaffold('x'))", str(tmp_path / "x")]
-    done = subprocess.run(call, env={**os.environ, "STAGENT_FAILPOINT": f"template.{point}"}, check=False)
-    assert done.returncode == -signal.SIGKILL
-    assert (tmp_path / "x").exists() is there
-    if there:
-        assert templates.load(tmp_path / "x") == templates.scaffold("x")
-    else:
-        assert subprocess.run(call, check=True).returncode == 0

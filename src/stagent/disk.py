@@ -9,6 +9,7 @@ import fcntl
 import os
 import shutil
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from stagent.failpoints import hit
@@ -87,5 +88,7 @@ def remove(path: Path, *, as_far_as_possible: bool = False) -> None:
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=as_far_as_possible)
     else:
-        path.unlink(missing_ok=True)
+        # Where a file lies in the place of the folder above, nothing lies at the path either.
+        with suppress(FileNotFoundError, NotADirectoryError):
+            path.unlink()
     hit("disk.remove.after")

@@ -18,6 +18,7 @@ from pathlib import Path
 import msgspec
 
 from stagent import disk, processes
+from stagent.bytecode import byte_code
 from stagent.config import DataHome
 from stagent.core import claudecode
 from stagent.errors import StoreError
@@ -70,7 +71,7 @@ def _content(home: str, python: str) -> dict[str, bytes]:
 def _hooks() -> dict[str, bytes]:
     """Return the hook as byte code of this interpreter, which will run it."""
     sources = {name: (files("stagent.hooks") / f"{name}.py").read_bytes() for name in ("hook", "attempt", "toolrules")}
-    return {f"hooks/{name}.pyc": claudecode.byte_code(data, f"{name}.py") for name, data in sources.items()}
+    return {f"hooks/{name}.pyc": byte_code(data, f"{name}.py") for name, data in sources.items()}
 
 
 def _table(home: str, python: str) -> dict[str, object]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import marshal
 import re
 
 OLDEST = (2, 1, 329)
@@ -31,13 +29,3 @@ def version(text: str) -> Version | None:
 def dotted(number: Version) -> str:
     """Return a version as people write it."""
     return ".".join(map(str, number))
-
-
-def byte_code(source: bytes, shown: str) -> bytes:
-    """Return a hook's source as byte code of this interpreter, which is to run it: a `.pyc` that names `shown`.
-
-    Any other version of Python refuses it; whether the source has changed is not looked at when it is run.
-    """
-    code = compile(source, shown, "exec", dont_inherit=True, optimize=2)
-    unchecked = (1).to_bytes(4, "little")
-    return importlib.util.MAGIC_NUMBER + unchecked + importlib.util.source_hash(source) + marshal.dumps(code)

@@ -19,8 +19,8 @@ from pathlib import Path
 import msgspec
 
 from stagent import disk, processes
+from stagent.bytecode import byte_code
 from stagent.config import LAUNCHER_VARIABLE, DataHome, default_launcher
-from stagent.core import claudecode
 from stagent.errors import RefusedError, StoreError, UsageError
 from stagent.failpoints import hit
 from stagent.version import __version__
@@ -129,7 +129,7 @@ def plan(home: DataHome, python: str = sys.executable, launcher_path: str = "") 
 
 
 def _byte_code(layout: Layout, name: str, source: bytes) -> bytes:
-    return claudecode.byte_code(source, str(layout.hooks / f"{name}.py"))
+    return byte_code(source, str(layout.hooks / f"{name}.py"))
 
 
 def hook_table(home: DataHome, python: str) -> dict[str, object]:

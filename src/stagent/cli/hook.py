@@ -27,7 +27,7 @@ from stagent.engine import folder, setup
 from stagent.engine.service import RunService
 from stagent.engine.spoolfold import DOUBT
 from stagent.errors import RefusedError, UsageError
-from stagent.hooks import hook
+from stagent.hooks import hook, standstill
 
 OWN = ("report", "snapshot", "unchanged", "names", "agent-names")
 EVENTS = (
@@ -127,7 +127,7 @@ def _unchanged(named: str | None) -> int:
         raise _untold(standing, f"there is no snapshot to compare with: {error}") from error
     if (kept.run, kept.stage, kept.epoch) != (standing.run, standing.stage, standing.epoch):
         raise _untold(standing, f"the snapshot is of stage {kept.stage}, epoch {kept.epoch}")
-    return output.OK if kept.tree == standing.tree else hook.CHANGED
+    return output.OK if kept.tree == standing.tree else standstill.CHANGED
 
 
 def _untold(standing: Standing, why: str) -> RefusedError:

@@ -38,7 +38,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 class Row(msgspec.Struct, frozen=True, kw_only=True):
     """One line of the list; `status` is its word (`engine.standing`), or waiting when its session needs somebody.
 
-    `waits` is what the session that drives the run waits for.
+    `waits` is what the session that drives the run waits for, `error` what the agent's last turn ended with.
     """
 
     run: str
@@ -53,6 +53,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     gone: bool
     problem: str = ""
     waits: str = ""
+    error: str = ""
 
 
 def open_project(home: Home, row: ProjectRow) -> RunService:
@@ -170,6 +171,7 @@ def _read(entry: Entry, service: RunService, state: State, gone: bool) -> Row:
         project=entry.project.root,
         gone=gone,
         waits=held.what,
+        error=held.error,
     )
 
 
@@ -194,5 +196,7 @@ def _print(rows: Sequence[Row], *, everything: bool) -> None:
     for row in rows:
         if row.waits:
             output.note(f"{row.run} waits for {plain(row.waits)}.")
+        if row.error:
+            output.note(f"{row.run}: the agent's last turn ended with: {plain(row.error)}")
         if row.problem:
             output.note(f"{row.run}: {row.problem}")

@@ -15,12 +15,12 @@ from stagent.core.state import State
 from stagent.engine.evidence import HOST
 from stagent.engine.folder import read
 from stagent.engine.service import RunService
+from stagent.engine.spool import ERROR
 from stagent.engine.spoolfold import DOUBT
 from stagent.engine.standing import Driver, driver_of, word_of
 from stagent.errors import NotFoundError
 
 _REFUSAL_LINES = 12
-_ERROR = "error: "
 _SESSION_WAITS = {
     "picker": "your answer in the session's picker",
     "permission": "a permission in the session",
@@ -36,7 +36,8 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     """Where a run stands, for people and programs; `word` and `driver` are those of `engine.standing`.
 
     `session_waits` is what the session that drives the run waits for, `session_since` since when (unix milliseconds),
-    `error` what its last turn ended with, `doubt` why the last decision a hook saw did not count.
+    `error` what its last turn ended with, `reason` with which words the run was interrupted or stalled, `doubt` why the
+    last decision a hook saw did not count.
     """
 
     run: str
@@ -60,6 +61,7 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     session_waits: str = ""
     session_since: int = 0
     error: str = ""
+    reason: str = ""
     doubt: str = ""
 
 
@@ -67,6 +69,7 @@ def stand(service: RunService, state: State) -> Standing:
     """Return where a run stands."""
     driver = driver_of(service, state)
     waits, remedy = _waits(service, state, driver)
+    reason = "" if state.live or state.ended else mask(service.text(state.reason))
     return Standing(
         run=state.run,
         status=state.status,
@@ -86,6 +89,7 @@ def stand(service: RunService, state: State) -> Standing:
         seq=state.seq,
         started_at=state.started_at,
         updated_at=state.updated_at,
+        reason="" if reason.startswith(ERROR) else reason,
         **_session_side(service, state),  # type: ignore[arg-type]  # its keys are those fields
     )
 
@@ -103,9 +107,15 @@ class Waiting(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def waiting(service: RunService, state: State) -> Waiting:
-    """Return what hooks noted beside the live file of a run's session; nothing when no living process drives it."""
-    if not state.session or not state.live or service.gatherer.holder_alive(state) is False:
+    """Return what hooks noted beside the live file of a run's session.
+
+    Of one that no living process drives any more: nothing but the error that its last turn ended with.
+    """
+    if not state.session or state.ended:
         return Waiting()
+    if not state.live:
+        text = service.text(state.reason)
+        return Waiting(error=mask(text.removeprefix(ERROR))) if text.startswith(ERROR) else Waiting()
     kept = service.home.live(state.session).with_suffix(".waiting")
     word = (read(kept, 4096) or b"").decode("utf-8", "replace")
     if not word:
@@ -114,8 +124,10 @@ def waiting(service: RunService, state: State) -> Waiting:
         since = kept.stat().st_mtime_ns // 10**6
     except FileNotFoundError:
         return Waiting()
-    if word.startswith(_ERROR):
-        return Waiting(since=since, error=mask(word.removeprefix(_ERROR)))
+    if word.startswith(ERROR):
+        return Waiting(since=since, error=mask(word.removeprefix(ERROR)))
+    if service.gatherer.holder_alive(state) is False:
+        return Waiting()
     reason, _, agent = word.partition("@")
     what = _SESSION_WAITS.get(reason, word) + (f", for its sub-agent {agent[:12]}" if agent else "")
     return Waiting(what=mask(what), since=since, person=reason in _SESSION_WAITS)
@@ -228,6 +240,8 @@ def _print(service: RunService, state: State, standing: Standing) -> None:
         output.line(f"Session:  waits for {plain(standing.session_waits)}, since {since}")
     if standing.error:
         output.line(f"Error:    the agent's last turn ended with: {plain(standing.error)}")
+    if standing.reason:
+        output.line(f"Reason:   {plain(standing.reason)}")
     if standing.doubt:
         output.line(f"Doubt:    {plain(standing.doubt)}")
     if standing.refusal:

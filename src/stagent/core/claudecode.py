@@ -10,6 +10,9 @@ BELOW = (2, 2, 0)
 NEEDS = "hooks with separate arguments, --plugin-dir, and what each result cost"
 """What the oldest version is needed for."""
 
+MOST_BLOCKS = 7
+"""How often in a row a turn of a session can be held: beyond 8 times Claude Code ends the turn by itself."""
+
 MARKETPLACE = "stagent-local"
 PLUGIN = "stagent"
 PLUGIN_ID = f"{PLUGIN}@{MARKETPLACE}"

@@ -245,7 +245,8 @@ def _transitioned(state: State, data: ev.Transitioned, envelope: ev.Envelope) ->
 
 
 def _interrupted(state: State, data: ev.Interrupted, envelope: ev.Envelope) -> Changes:
-    return {"status": "interrupted", "lease": None, "last_head": data.head or state.last_head, **_parted(state)}
+    head = data.head or state.last_head
+    return {"status": "interrupted", "lease": None, "last_head": head, "reason": data.reason, **_parted(state)}
 
 
 def _parted(state: State) -> Changes:
@@ -259,6 +260,7 @@ def _resumed(state: State, data: ev.Resumed, envelope: ev.Envelope) -> Changes:
         "session": _session(data.holder, state.session),
         "fence": data.fence,
         "last_head": data.head or state.last_head,
+        "reason": None,
         "agents": (),
         # Those of another session are not this one's to stop.
         "others": _left(state) if _session(data.holder, "") == state.session else (),
@@ -302,7 +304,7 @@ def _budget(state: State, data: ev.BudgetReached, envelope: ev.Envelope) -> Chan
 
 
 def _stalled(state: State, data: ev.Stalled, envelope: ev.Envelope) -> Changes:
-    return {"status": "stalled", "lease": None, **_parted(state)}
+    return {"status": "stalled", "lease": None, "reason": data.text, **_parted(state)}
 
 
 def _blocked(state: State, data: ev.Blocked, envelope: ev.Envelope) -> Changes:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Literal, cast
 
 from stagent.core import keys
+from stagent.core.claudecode import MOST_BLOCKS
 from stagent.core.ids import is_name
 from stagent.core.model import DEFAULT_CHECK_TIMEOUT, Check, Gate, Kind, Retry, Stop
 from stagent.core.shapes import Shapes, shown
@@ -195,6 +196,13 @@ class RuleReader:
         self.shapes.keys(entry, where, keys.STOP, frozenset())
         default = Stop()
         blocks = self.shapes.count(entry, where, "blocks", default.blocks)
+        if blocks > MOST_BLOCKS:
+            self.findings.warn(
+                "blocks_high",
+                f"{where}.blocks",
+                f"a session is let go as stalled after {MOST_BLOCKS} blocks in a row, before Claude Code ends its turn",
+                f"Write {MOST_BLOCKS} or less.",
+            )
         return Stop(blocks, self.shapes.text(entry, where, "message"))
 
     def retry(self, raw: Json, path: str) -> Retry:

@@ -81,7 +81,8 @@ class State(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     `spent_usd`, `spent_tokens` and `worked_millis` sum up what its attempts took; `reached` maps a budget to the last
     that followed from it (`warn`, `pause`, or `acknowledged` after one), `refusal_before` is the refusal that a pause
     or halt of a budget stands over; `others` are the sub-agents that run beside the stage's own: those that help in it,
-    and those that earlier stages, or the driver before an interruption, left behind.
+    and those that earlier stages, or the driver before an interruption, left behind; `reason` names the words with
+    which it was interrupted or stalled.
     """
 
     run: str
@@ -134,6 +135,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     reached: dict[str, str] = {}
     refusal_before: str | None = None
     session: str = ""
+    reason: str | None = None
 
     @property
     def live(self) -> bool:

@@ -27,6 +27,9 @@ from stagent.core.events import (
 from stagent.core.evidence import Found
 from stagent.core.state import Agent, State
 
+ERROR = "error: "
+"""What the agent's last turn ended with begins so: in what its session waits for, and as the reason of a pause."""
+
 
 class Line(msgspec.Struct, frozen=True):
     """One thing a hook saw."""
@@ -112,10 +115,11 @@ def command(line: Line, state: State, found: Found | None) -> cmd.Command | None
         own = [agent.id for agent in state.agents if not agent.ended and agent.id in named(line)]
         return _stopped(own[0], line, state, None) if own else None
     if line.e == "Stalled":
-        blocks, why = line.d.get("blocks"), reason(line)
+        blocks, why = line.d.get("blocks"), words(line)
         return cmd.Stall(blocks=blocks if isinstance(blocks, int) else 0, text=digest(why) if why else None)
     if line.e == "SessionEnd":
-        return cmd.Interrupt()
+        error = words(line)
+        return cmd.Interrupt(reason=digest(error) if error else None)
     if line.e == "Rebound":
         return cmd.Rebind(session=line.s)
     return None
@@ -158,10 +162,11 @@ def _over(agent: Agent, state: State, outcome: Literal["ended", "gone"]) -> Agen
     return AgentEnded(stage=agent.stage, epoch=agent.epoch, agent=agent.id, outcome="late" if late else outcome)
 
 
-def reason(line: Line) -> bytes:
-    """Return why a turn was let go without comparing the project; empty when it was compared."""
-    why = line.d.get("why")
-    return why.strip().encode("utf-8", "replace") if isinstance(why, str) else b""
+def words(line: Line) -> bytes:
+    """Return why a turn was let go, beyond its standstill, or with which error a session ended; empty for no words."""
+    text = line.d.get("why" if line.e == "Stalled" else "waiting")
+    told = isinstance(text, str) and (line.e == "Stalled" or text.startswith(ERROR))
+    return str(text).strip().encode("utf-8", "replace") if told else b""
 
 
 def foreign_artifact(line: Line, state: State, found: Found | None) -> list[Event]:

@@ -110,8 +110,10 @@ class SpoolFold:
             actor=actor, kind="session", session=holder.session if holder else None, pid=holder.pid if holder else None
         )
         answer = decide(workflow, state, caller, command, Evidence())
-        why = {command.text: spool.reason(line)} if isinstance(command, cmd.Stall) and command.text else {}
-        return actor, [*([] if isinstance(answer, Refusal) else answer), *beside], why
+        named = command.text if isinstance(command, cmd.Stall) else None
+        named = command.reason if isinstance(command, cmd.Interrupt) else named
+        blobs = {named: spool.words(line)} if named else {}
+        return actor, [*([] if isinstance(answer, Refusal) else answer), *beside], blobs
 
     def _next_process(self, state: State, line: spool.Line) -> list[Event]:
         """Let the process that went on with the session's conversation have the lease of one that is dead."""

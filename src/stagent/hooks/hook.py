@@ -25,7 +25,8 @@ LIMIT = 4096  # the longest spool line (bytes): one write of this size reaches t
 LARGE = 64 << 20  # what is not read any more: an event, an artifact (bytes)
 BLOCK_LIMIT = 64 << 10  # how long front matter may be, and how far before the folded offset launches are looked for
 LAUNCH_MS = 60_000  # how long a launch of the sub-agent counts before its start was seen
-CHANGED = 3  # what the program answers when the project is not as it was at the snapshot
+LATE = 124  # what counts as the answer of a program that took too long
+PATIENCE = {"Stop": 12.0}  # how long (seconds; else 7) an event waits for the program: less than its own time limit
 ENTRY = 1024  # the longest line about a tool call (bytes)
 ACTIVITY = 4 << 20  # how long the file of these lines grows (bytes) before it becomes the earlier one
 COMPACTION = "the compaction of its conversation"
@@ -437,11 +438,19 @@ class Hook:
         text = text[-200:] if self.tool in WRITERS or self.tool == "Read" else text[:120]
         return "".join(letter if letter.isprintable() else " " for letter in text)
 
+    def kept(self, suffix: str) -> str:
+        """Return a small text that lies beside the session's live file; empty without one."""
+        return small(self.stem + suffix)
+
+    def keep(self, suffix: str, text: str) -> None:
+        """Keep a small text beside the session's live file. Raises OSError."""
+        write(self.stem + suffix, text.encode("utf-8", "replace"))
+
     def waiting(self, reason: str, over: tuple[str, ...] | None = None) -> None:
         """Keep what the session waits for; only a change is written, with `over` only in place of one of these."""
-        known = small(f"{self.stem}.waiting")
+        known = self.kept(".waiting")
         if known != reason and self.owner and (over is None or known in over):
-            write(f"{self.stem}.waiting", reason.encode("utf-8", "replace"))
+            self.keep(".waiting", reason)
 
     def session_start(self) -> Json:
         """Tell the session where its run stands; a session id that replaced another takes the run with it."""
@@ -456,7 +465,7 @@ class Hook:
     def session_end(self) -> None:
         """End the lease, unless the same process goes on under another id."""
         if self.text("reason") != "clear" and self.owner:
-            self.note("SessionEnd", reason=self.text("reason")[:100])
+            self.note("SessionEnd", reason=self.text("reason")[:100], waiting=self.kept(".waiting")[:500])
 
     def waits(self) -> None:
         """Keep why the session waits, from the documented fields; something more exact that is known stays."""
@@ -468,7 +477,8 @@ class Hook:
             noticed = self.text("prompt").startswith("<task-notification>")
             self.waiting("", over=("idle",) if noticed else None)
         elif self.name == "StopFailure":
-            self.waiting("error: " + self.text("error")[:200])
+            said = [self.text("error"), self.text("last_assistant_message")]
+            self.waiting("error: " + masked(": ".join(filter(None, said)))[:400])
         elif self.name == "PermissionRequest" or self.text("notification_type") == "permission_prompt":
             self.waiting(self.permission(), over=("", "idle"))
         elif self.text("notification_type") == "idle_prompt":
@@ -499,7 +509,7 @@ class Hook:
             pend(self.home, reference, text.encode("utf-8", "surrogatepass"))
         claim = {"decision": decision, "text": "" if reference else text, "reference": reference, **how, **told()}
         claim |= {"source": self.text("command_source")[:100], "prompt": self.text("prompt_id")[:200]}
-        claim["skill"] = small(f"{self.stem}.skill")
+        claim["skill"] = self.kept(".skill")
         shown = {"body": gate.get("body") or "", "tree": gate.get("tree") or "", "anchor": self.live.get("head") or ""}
         self.note("Decision", **claim, **shown, parent=posix.getppid())
 
@@ -525,6 +535,8 @@ class Hook:
     def before_tool(self) -> Json | None:
         """Guard the run, hold the stage to its tools, and record the call."""
         self.waiting("", over=("idle",))
+        if not self.agent and self.kept(".held"):
+            self.keep(".held", "")
         tools, first = self.live["tools"], self.tool in WRITERS or self.tool == "Bash"
         answer = self.guard() if first else None
         if not answer and self.live["status"] == "running" and (tools["allow"] is not None or tools["deny"]):
@@ -544,7 +556,7 @@ class Hook:
         if self.tool in ("Agent", "Task"):
             return self.launch()
         if self.tool == "Skill" and self.given.get("skill") not in SKILLS:
-            write(f"{self.stem}.skill", str(self.given.get("skill"))[:100].encode("utf-8", "replace"))
+            self.keep(".skill", str(self.given.get("skill"))[:100])
         if self.tool == "AskUserQuestion":
             if "answers" in self.given:
                 return permit("deny", "a question carries no answers; the person gives them.")
@@ -759,7 +771,7 @@ class Hook:
             return tell("another process drives this run; this session does not.")
         self.waiting("", over=("permission", "picker", "idle"))
         result, code, why = judge(live)
-        begun = live["epoch"] > 1 or live["ledger"] or small(f"{self.stem}.begun") == live["run"]
+        begun = live["epoch"] > 1 or live["ledger"] or self.kept(".begun") == live["run"]
         if code == "artifact.missing" and not begun:
             return self.block("begin", texts["begin"])
         if busy := self.busy():
@@ -833,7 +845,7 @@ class Hook:
         return found + [f"stagent {verb}" for verb in verbs if verb]
 
     def program(self, what: str, wait: bool, *more: str) -> int:
-        """Start the program for what a hook cannot do itself: read the project, or a shell. Return its exit status."""
+        """Start the program for what a hook cannot do itself; return its exit status, LATE once it took too long."""
         argv = [self.live["python"], "-I", "-m", "stagent", "hook", what, "--session", self.session, *more]
         env = {**posix.environ, b"STAGENT_HOME": self.home.encode("utf-8", "surrogateescape")}
         quiet: Any = [(posix.POSIX_SPAWN_OPEN, number, "/dev/null", posix.O_RDWR, 0) for number in (0, 1, 2)]
@@ -841,33 +853,21 @@ class Hook:
             child = posix.posix_spawn(argv[0], argv, env, file_actions=quiet, setpgroup=0)
         except (OSError, ValueError):
             return 127
-        return posix.waitstatus_to_exitcode(posix.waitpid(child, 0)[1]) if wait else 0
+        until = time.monotonic() + PATIENCE.get(self.name, 7.0)
+        while wait and time.monotonic() < until:
+            if (ended := posix.waitpid(child, posix.WNOHANG))[0]:
+                return posix.waitstatus_to_exitcode(ended[1])
+            time.sleep(0.01)
+        if wait:
+            posix.killpg(child, 9)
+            posix.waitpid(child, 0)
+        return LATE if wait else 0
 
     def block(self, code: str, reason: str) -> Json:
-        """Insist, as often as the stage allows without progress; then let the turn go as stalled."""
-        live, path = self.live, f"{self.stem}.stop"
-        here = [live["run"], live["lease"], live["stage"], live["epoch"], mark(live["artifact"]["path"])]
-        try:
-            known = load(small(path))
-        except (ValueError, StopIteration, RecursionError):
-            known = None
-        same = isinstance(known, dict) and known.get("here") == here and isinstance(known.get("count"), int)
-        count, stalled, why = (known["count"] + 1, known.get("stalled") is True, "") if same else (1, False, "")
-        if count == 1:
-            self.program("snapshot", wait=False)
-        if not stalled and count >= live["stop"]["blocks"]:
-            # Only a certain change is progress: a session whose project cannot be compared is not held for ever.
-            answer = self.program("unchanged", wait=True)
-            stalled = answer != CHANGED
-            why = "" if answer == 0 else " It could not be told whether the project changed."
-            count = count if stalled else 0
-            if stalled:
-                self.note("Stalled", blocks=count, code=code, why=why)
-        write(path, dump({"here": here, "count": count, "stalled": stalled}).encode())
-        if stalled:
-            return tell(self.texts["stalled"].replace("{count}", str(live["stop"]["blocks"])) + why)
-        more = "\n\n" + live["stop"]["message"] if live["stop"]["message"] else ""
-        return refuse(reason + more)
+        """Insist; a session that gets nowhere is let go as stalled in the end."""
+        if stalled := beside("standstill").reached(self, code, mark(self.live["artifact"]["path"])):
+            return tell(stalled)
+        return refuse("\n\n".join(filter(None, (reason, self.live["stop"]["message"]))))
 
 
 EVENTS: dict[str, Any] = {

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from acceptance.claude.kit import Desk, Play
-from acceptance.support import stage
-from stagent.testing.scripted_model import ScriptedModel, text
+from acceptance.support import stage, wait_for
+from stagent.testing.scripted_model import Answer, Request, ScriptedModel, Turn, text
 
 ROUND = {"build": stage({"PASS": "check"}), "check": stage({"PASS": "complete", "FAIL": "build"})}
 BUILD = {"build": stage({"PASS": "complete"}, stop={"blocks": 3})}
@@ -69,6 +69,67 @@ def test_a_standstill_is_told_to_the_person_and_goes_on_where_it_stood(desk: Des
     screen.say("/stagent:continue")
     assert "Going on with" in play.over()[0].fresh
     assert run.state.terminal == "complete"
+
+
+NEXT = "Claude Code lets a turn be held no more than 8 times in a row"
+
+
+@pytest.mark.rule("W7")
+def test_more_blocks_than_claude_code_allows_end_as_stalled_before_it_ends_the_turn(
+    desk: Desk, model: ScriptedModel
+) -> None:
+    flow = desk.flow({"build": stage({"PASS": "complete"}, stop={"blocks": 20})})
+    assert "stages.build.stop.blocks" in desk.cli("validate", flow).err
+    assert desk.cli("validate", flow, "--strict").status == 1
+    play = Play(
+        model,
+        (desk.call("tick"), '"status": "build"'),
+        *[(text(f"Done, {number}."), "Stop hook feedback") for number in range(6)],
+        (text("Really done."), None),
+    )
+    done = desk.headless(f"/stagent:start --flow {flow} a task")
+    play.over()
+    _let_go(desk, done.told())
+    assert "A hook blocked the turn" not in done.told()
+
+
+@pytest.mark.rule("W7")
+def test_a_project_that_changes_all_the_time_holds_no_turn_beyond_claude_codes_cap(
+    desk: Desk, model: ScriptedModel
+) -> None:
+    flow = desk.flow({"build": stage({"PASS": "complete"})})
+
+    def while_a_server_logs(words: str) -> Answer:
+        def late(request: Request) -> Turn:
+            # Compared is with the first block's snapshot, which is taken in the background.
+            if words != "Done, 0.":
+                wait_for((desk.home / "live" / f"{request.session}.tree").exists, "the snapshot", 40)
+            (desk.project / "server.log").write_text(words)
+            return text(words)
+
+        return late
+
+    play = Play(
+        model,
+        (desk.call("tick"), '"status": "build"'),
+        *[(while_a_server_logs(f"Done, {number}."), "Stop hook feedback") for number in range(6)],
+        (while_a_server_logs("Really done."), None),
+    )
+    screen = desk.terminal()
+    screen.say(f"/stagent:start --flow {flow} a task")
+    play.over(seconds=90)
+    screen.see(NEXT)
+    _let_go(desk, NEXT)
+    assert "A hook blocked the turn" not in screen.screen(whole=True)
+
+
+def _let_go(desk: Desk, told: str) -> None:
+    run = desk.run()
+    assert NEXT in told
+    assert run.status() == "stalled"
+    (stalled,) = run.log("stalled")
+    assert stalled["blocks"] == 7
+    assert NEXT in run.text(stalled["text"])
 
 
 def test_what_the_agent_gave_up_a_person_has_go_on_from_the_same_stage(desk: Desk, model: ScriptedModel) -> None:

@@ -14,7 +14,7 @@ import pytest
 from fixtures_claude import CLIENT, HOOK, SESSION, Desk
 from stagent.cli.hook import EVENTS, OWN
 from stagent.engine.install import HOOKS
-from stagent.hooks import hook
+from stagent.hooks import standstill
 
 
 @pytest.fixture
@@ -151,7 +151,7 @@ def test_snapshot_and_unchanged(desk: Desk, say: Any) -> None:
     assert json.loads(desk.live(".tree").read_text())["stage"] == "plan"
     assert say("hook", "unchanged", "--session", SESSION).status == 0
     (desk.project / "new.txt").write_text("x")
-    assert say("hook", "unchanged", "--session", SESSION).status == hook.CHANGED
+    assert say("hook", "unchanged", "--session", SESSION).status == standstill.CHANGED
     (desk.project / "new.txt").unlink()
     assert say("hook", "unchanged").status == 0
     report(desk, say, "approve")
@@ -361,6 +361,22 @@ def test_status_says_what_the_session_waits_for(desk: Desk, say: Any) -> None:
     desk.hook("UserPromptSubmit", prompt="x")
     status = say("status", "--json").json
     assert (status["error"], status["session_waits"]) == ("", "")
+
+
+def test_the_error_a_session_ended_with_outlives_it(desk: Desk, say: Any) -> None:
+    key = "sk-ant-" + "x" * 40
+    desk.hook("StopFailure", error="unknown", last_assistant_message=f"API Error: 400 with {key}")
+    assert say("status", "--json").json["error"] == "unknown: API Error: 400 with [masked]"
+    desk.hook("SessionEnd", reason="other")
+    status = say("status", "--json").json
+    assert (status["status"], status["error"]) == ("interrupted", "unknown: API Error: 400 with [masked]")
+    assert "Error:    the agent's last turn ended with: unknown: API Error: 400" in say("status").out
+    assert "error: unknown: API Error: 400 with [masked]" in say("show").out
+    assert say("runs", "--json").json[0]["error"] == status["error"]
+    assert "ended with: unknown: API Error: 400" in say("runs").err
+    assert key.encode() not in b"".join(path.read_bytes() for path in desk.home.rglob("*") if path.is_file())
+    say("continue", "--session", SESSION)
+    assert say("status", "--json").json["error"] == ""
 
 
 def test_the_list_says_who_waits_for_somebody_and_until_when(desk: Desk, say: Any) -> None:

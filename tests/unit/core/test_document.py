@@ -216,6 +216,7 @@ WARNINGS: list[tuple[str, Any, str, str]] = [
     (f"{S}/inputs/colour", "red", "unknown_key", f"{P}.inputs.colour"),
     (f"{S}/inputs/optional", [{"from_stage": "deploy", "colour": 1}], "unknown_key", f"{P}.inputs.optional[0].colour"),
     ("run_files/baseline/colour", "red", "unknown_key", "run_files.baseline.colour"),
+    (f"{S}/stop", {"blocks": 8}, "blocks_high", f"{P}.stop.blocks"),
     ("budget", {"euros": 5, "tokens": {"halt": 1}}, "unknown_key", "budget.euros"),
     ("budget", {"tokens": {"halt": 1, "stop": 2}}, "unknown_key", "budget.tokens.stop"),
     *[

@@ -95,7 +95,7 @@ class Session:
     def environment(self, variables: dict[str, str]) -> None:
         """Set what the session's program tells its hooks."""
         self.env = variables
-        for name in ("CLAUDE_PID", "CLAUDE_CODE_SESSION_ATTENDED", "STAGENT_ATTEMPT", "AI_AGENT"):
+        for name in (*variables, "CLAUDE_PID", "CLAUDE_CODE_SESSION_ATTENDED", "STAGENT_ATTEMPT", "AI_AGENT"):
             posix.environ.pop(name.encode(), None)
         posix.environ.update({name.encode(): value.encode() for name, value in variables.items()})
 

@@ -19,7 +19,7 @@ from stagent.engine.projections import live, statefile
 
 _HEAD = 4096
 _MOVES = (StageEntered, GateDecided, Interrupted, Resumed)
-COMPANIONS = (".begun", ".stop", ".waiting", ".tree", ".doubt", ".skill")
+COMPANIONS = (".begun", ".stop", ".held", ".waiting", ".tree", ".doubt", ".skill")
 """What hooks and commands keep beside a session's live file, as long as that is there."""
 
 

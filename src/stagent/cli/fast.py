@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from contextlib import suppress
@@ -11,14 +12,18 @@ import msgspec
 
 from stagent.bootstrap import Home
 from stagent.cli import output, select
+from stagent.cli.awaits import awaited
 from stagent.core.masking import mask
 from stagent.core.state import State
 from stagent.engine.projections.live import picker, shown
 from stagent.engine.service import RunService
 from stagent.engine.spoolfold import doubted
+from stagent.engine.standing import driver_of
 from stagent.errors import RefusedError, UsageError
 
 _POLL = 0.25
+_UNATTENDED = 10
+"""Seconds that a session nobody sits in front of waits for a person, before it ends its turn."""
 _REPEAT = 10.0
 _HELP = {
     "tick": "Print where the run stands for its driver, as JSON.",
@@ -82,9 +87,16 @@ def _tick(service: RunService, run: str, options: argparse.Namespace) -> int:
     if not state.ended:
         asked = picker(service.workflow(state), state, service.folder(state))
         doubt = mask(doubted(service.home, state.session)) if asked and state.session else ""
-        tick = msgspec.structs.replace(tick, picker=shown(asked) if asked else None, doubt=doubt or None)
+        waits = _waits(service.home.launcher) if asked and asked["explicit"] else None
+        tick = msgspec.structs.replace(tick, picker=shown(asked) if asked else None, wait=waits, doubt=doubt or None)
     output.as_json(tick)
     return 0
+
+
+def _waits(launcher: str) -> str:
+    """Return the command that waits for a person: for ever only where one sits in front of the session."""
+    attended = os.environ.get("CLAUDE_CODE_SESSION_ATTENDED") == "1"
+    return f"{launcher} wait" + ("" if attended else f" --timeout {_UNATTENDED}")
 
 
 def _next(service: RunService, run: str, options: argparse.Namespace) -> int:
@@ -191,7 +203,8 @@ def _wait(service: RunService, run: str, options: argparse.Namespace) -> int:
                 output.line(f"Run {run}: {state.status} in stage {state.stage}, epoch {state.epoch}.")
             return 0
         if options.timeout is not None and time.monotonic() - began >= options.timeout:
-            output.note(f"Nothing changed in {options.timeout:g} s. To decide: stagent approve {run}")
+            what, remedy = awaited(service, state, driver_of(service, state))
+            output.note(f"Nothing changed in {options.timeout:g} s. It waits for {what}. Next: {remedy}")
             return output.WAITING
         time.sleep(_POLL)
 

@@ -7,6 +7,7 @@ import msgspec
 
 from stagent.bootstrap import Home
 from stagent.cli import output
+from stagent.cli.awaits import awaited
 from stagent.cli.options import selector_options
 from stagent.cli.select import Selector, choose
 from stagent.cli.words import age, plain, wrapped
@@ -68,7 +69,7 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
 def stand(service: RunService, state: State) -> Standing:
     """Return where a run stands."""
     driver = driver_of(service, state)
-    waits, remedy = _waits(service, state, driver)
+    waits, remedy = awaited(service, state, driver)
     reason = "" if state.live or state.ended else mask(service.text(state.reason))
     return Standing(
         run=state.run,
@@ -152,44 +153,6 @@ def _holder(state: State) -> str:
     process = f", process {holder.pid}" if holder.pid is not None else ""
     place = f" on {holder.host}" if holder.host and holder.host != HOST else ""
     return f"{holder.kind}{name}{process}{place}"
-
-
-def _waits(service: RunService, state: State, driver: Driver) -> tuple[str, str]:
-    """Return what a run waits for, and the command that helps."""
-    go_on = f"stagent run --resume {state.run}"
-    if state.ended:
-        return "", f"stagent show {state.run}"
-    if state.status != "running":
-        return f"somebody to go on: the run is {state.status}", go_on
-    gate = _gate(service, state)
-    if gate is not None:
-        return gate
-    if driver == "ready":
-        return "somebody to go on: a person has decided", go_on
-    if driver == "stale":
-        return "a new driver: the process that drove it is gone", go_on
-    for name, check in state.checks.items():
-        if check.outcome == "running":
-            return f"the check {name}", f"stagent wait {state.run}"
-    if state.attempt_open:
-        return f"attempt {state.attempt} at {state.stage}", f"stagent wait {state.run}"
-    stage = service.workflow(state).stages[state.stage]
-    results = ", ".join(sorted(stage.transitions))
-    return f"the artifact of {state.stage} with a result ({results})", f"stagent context {state.run}"
-
-
-def _gate(service: RunService, state: State) -> tuple[str, str] | None:
-    stage = service.workflow(state).stages[state.stage]
-    decided = state.gate.decision if state.gate is not None else ""
-    if stage.kind == "human" and not decided:
-        choices = ", ".join(sorted(stage.transitions))
-        return f"a person's choice: {choices}", f"stagent answer {state.run} --choice CHOICE"
-    if state.gate is None or (decided and decided != "reject"):
-        return None
-    if decided == "reject":
-        return "a new artifact: a person rejected this one", f"stagent redo {state.run}"
-    again = " again: what was approved has changed" if state.gate.stale else ""
-    return f"a person's decision{again}", f"stagent approve {state.run}   (or reject, redo)"
 
 
 @click.command(name="status")

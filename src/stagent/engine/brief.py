@@ -29,7 +29,11 @@ class InputLine(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Tick(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a run stands and what its driver needs for the next move; `view_url` is null without a page."""
+    """Where a run stands and what its driver needs for the next move.
+
+    `picker` and `wait`, the question and the command that waits for a decision made elsewhere, are null where no person
+    decides; `view_url` is null without a page.
+    """
 
     run: str
     status: str
@@ -48,6 +52,7 @@ class Tick(msgspec.Struct, frozen=True, kw_only=True):
     checks: list[str] = []
     gate: str | None = None
     picker: dict[str, object] | None = None
+    wait: str | None = None
     feedback: str | None = None
     doubt: str | None = None
     view_url: str | None = None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from acceptance.claude.kit import Desk, Play
+import json
+
+from acceptance.claude.kit import Desk, Play, answer
 from acceptance.support import stage
 from stagent.testing.scripted_model import ScriptedModel, text
 
@@ -56,12 +58,18 @@ def test_at_a_gate_it_ends_and_says_how_to_approve_and_goes_on_when_resumed(desk
         (desk.call("tick"), '"status": "plan"'),
         (desk.artifact("plan", "approved"), "created"),
         (desk.call("advance"), "a person must approve"),
-        (text("It waits for you."), None),
+        (desk.call("tick"), rf'"wait": "{desk.launcher} wait --timeout \d+"'),
+        (lambda request: desk.shell(json.loads(answer(request))["wait"]), r"\[error\].*stagent approve r-"),
+        (lambda request: text(f"It waits for you: {answer(request)}"), None),
     )
     first = desk.headless(f"/stagent:start --flow {flow} a task")
     session = play.over(quiet=0)[0].session
     run = desk.run()
+    # What the model was told, the person reads; and the hook says it where the model does not.
+    assert f"stagent approve {run.run}" in first.result["result"]
     assert f"stagent approve {run.run}" in first.told()
+    assert first.status == 0
+    assert first.result["permission_denials"] == []
     assert run.status() == "interrupted"
 
     assert desk.person("approve", run.run).status == 0

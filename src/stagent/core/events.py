@@ -104,7 +104,7 @@ class AttemptEnded(Data, frozen=True, kw_only=True, tag="attempt.ended"):
 
     `void` is an attempt that could not begin its work (its session is gone, the provider turned it away).
 
-    For a sub-agent, `mark` is the artifact as it stood when the agent stopped and `digest` what the engine read then.
+    For a sub-agent, `mark` is the artifact as it stood when the agent stopped and `digest` what it held then.
     `millis` is how long it worked, where that is known.
     """
 

@@ -94,7 +94,8 @@ def _subagent(state: State, found: Found) -> Producer | Refusal:
         return no.work(
             state,
             "producer.changed_after",
-            f"the artifact changed after sub-agent {last.id} stopped",
+            f"the artifact changed after sub-agent {last.id} stopped: it left {(last.digest or 'another')[:12]}, and "
+            f"{found.digest[:12]} lies there now",
             "Launch the sub-agent again and leave its artifact as it is.",
             agent=last.id,
             stopped_with=last.digest,

@@ -203,7 +203,9 @@ def _stopped(agent: str, line: Line, state: State, found: Found | None) -> cmd.C
     late = seen is not None
     if not any(known.id == agent and (not known.ended or (late and known.mark is None)) for known in state.agents):
         return None
-    unchanged = seen is not None and found is not None and seen == found.mark
+    # The hook saw it when the agent stopped; whoever folds the line may come when it was rewritten already.
+    left = line.d.get("digest")
+    read = found.digest if found is not None and seen == found.mark else None
     event = AttemptEnded(
         stage=state.stage,
         epoch=state.epoch,
@@ -211,7 +213,7 @@ def _stopped(agent: str, line: Line, state: State, found: Found | None) -> cmd.C
         outcome="ok" if seen is not None else "failed",
         agent=agent,
         mark=seen,
-        digest=found.digest if unchanged and found is not None else None,
+        digest=(left if isinstance(left, str) and left else read) if late else None,
     )
     return cmd.EndAttempt(event=event)
 

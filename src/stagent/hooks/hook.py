@@ -759,7 +759,10 @@ class Hook:
         insist = result is None and not self.event.get("stop_hook_active") and self.live["status"] == "running"
         if insist and self.agent in self.ledger()[0]:
             return refuse(self.texts["subagent_unfinished"].replace("{why}", why))
-        self.note("SubagentStop", artifact=left)
+        from hashlib import sha256
+
+        data = read(self.live["artifact"]["path"], flags=posix.O_NOFOLLOW) or b""
+        self.note("SubagentStop", artifact=left, digest=sha256(data).hexdigest() if left else "")
         return None
 
     def stop(self) -> Json | None:

@@ -284,12 +284,13 @@ class Desk(Machine):
         plugin: bool = True,
         env: Mapping[str, str] | None = None,
         seconds: float = 50,
+        cwd: Path | None = None,
     ) -> Headless:
-        """Run `claude -p` with this prompt to its end."""
+        """Run `claude -p` with this prompt to its end, in the project or another folder."""
         argv = self._claude(mode, allow, ["-p", "--output-format", "stream-json", "--verbose", *more], plugin)
         process = subprocess.Popen(
             argv,
-            cwd=self.project,
+            cwd=cwd or self.project,
             env=self.agent_env(**(env or {})),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

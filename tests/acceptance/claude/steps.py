@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from acceptance.claude.kit import Desk, Headless, Terminal, answer
 from acceptance.support import stage, wait_for
-from stagent.testing.scripted_model import Answer, Request, Rule, ScriptedModel, Turn, says, text, tool
+from stagent.testing.scripted_model import Answer, Request, Rule, ScriptedModel, Turn, When, of_agents, says, text, tool
 
 Json = dict[str, Any]
 LAUNCH = {"subagent_type": "stagent:workflow-subagent", "description": "work", "prompt": "Run your stage."}
@@ -47,6 +47,17 @@ def asks(change: Callable[[Json], None] = lambda question: None) -> Callable[[Re
         return tool("AskUserQuestion", questions=[question])
 
     return ask
+
+
+def helpers(*words: str) -> Turn:
+    """The model launches sub-agents of another type, all in one message."""
+    given = [{"subagent_type": "general-purpose", "description": each, "prompt": each} for each in words]
+    return Turn(tuple({"type": "tool_use", "name": "Agent", "input": each} for each in given))
+
+
+def told(words: str) -> When:
+    """Requests of the sub-agent that was launched with these words."""
+    return lambda request: of_agents(request) and words in request.whole
 
 
 def begun(model: ScriptedModel, count: int, then: Answer) -> Answer:

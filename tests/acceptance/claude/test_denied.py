@@ -70,7 +70,7 @@ def test_a_hidden_call_is_refused_by_the_program_itself(desk: Desk, model: Scrip
         model,
         (desk.artifact("plan", "approved"), "created"),
         (desk.call("advance"), "a person must approve"),
-        (desk.shell(hidden), r"\[error\].*an agent cannot approve|Stagent: "),
+        (desk.shell(hidden), r"\[error\].*(an agent cannot approve|Stagent: )"),
     )
     assert run.log("gate.decided") == []
 

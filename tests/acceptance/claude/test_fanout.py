@@ -5,22 +5,11 @@ from __future__ import annotations
 import re
 
 from acceptance.claude.kit import Desk, Play, squeeze
-from acceptance.claude.steps import Latch, begun
+from acceptance.claude.steps import Latch, begun, helpers, told
 from acceptance.support import stage, wait_for
-from stagent.testing.scripted_model import Rule, ScriptedModel, Turn, When, of_agents, text
+from stagent.testing.scripted_model import Rule, ScriptedModel, text
 
 STAGES = {"work": stage({"PASS": "check"}), "check": stage({"PASS": "complete"}, interruptible=True)}
-
-
-def helpers(*words: str) -> Turn:
-    """The model launches sub-agents of another type, all in one message."""
-    given = [{"subagent_type": "general-purpose", "description": each, "prompt": each} for each in words]
-    return Turn(tuple({"type": "tool_use", "name": "Agent", "input": each} for each in given))
-
-
-def told(words: str) -> When:
-    """Requests of the sub-agent that was launched with these words."""
-    return lambda request: of_agents(request) and words in request.whole
 
 
 def test_a_stage_may_fan_out_and_its_turn_ends_until_they_report(desk: Desk, model: ScriptedModel) -> None:

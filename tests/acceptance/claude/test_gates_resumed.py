@@ -5,7 +5,7 @@ from __future__ import annotations
 from acceptance.claude.kit import Desk, Play, Run
 from acceptance.claude.steps import asks, beside
 from acceptance.support import stage
-from stagent.testing.scripted_model import Request, ScriptedModel, Turn, says, text
+from stagent.testing.scripted_model import Request, ScriptedModel, Turn, says, text, tool
 
 STAGES = {
     "plan": stage({"approved": "build"}, gate={"type": "require_approval"}, writes="artifact"),
@@ -109,6 +109,50 @@ def test_a_resumed_print_session_is_woken_by_a_rejection_and_by_an_approval(desk
     play.over(quiet=0)
     assert [event["decision"] for event in run.log("gate.decided")] == ["redo", "approve"]
     assert run.state.terminal == "complete"
+
+
+def test_a_session_resumed_in_another_folder_of_the_project_has_the_same_run(desk: Desk, model: ScriptedModel) -> None:
+    session, run = at_the_gate(desk, model, kill=False)
+    folder = desk.project / "deep" / "er"
+    folder.mkdir(parents=True)
+    assert desk.person("approve", run.run).status == 0
+    play = Play(
+        model,
+        (desk.call("tick"), '"status": "plan"'),
+        (desk.call("advance"), "Stage build, epoch 2"),
+        # The hook judges paths by the project of the run, wherever the session stands.
+        (tool("Write", file_path=str(desk.project / ".stagent" / session / "state.md"), content="x"), r"\[error\]"),
+        (desk.artifact("build", "PASS", 2, of=session), "created"),
+        (text("I am done."), "Stop hook feedback.*finished with the result PASS"),
+        (desk.call("advance"), "ended as complete"),
+        (text("Done."), None),
+    )
+    done = desk.headless(f"/stagent:continue {run.run}", "--resume", session, cwd=folder, allow=["Write"])
+    requests = play.over(quiet=0)
+    assert done.init["cwd"] == str(folder)
+    assert requests[0].session == session
+    assert done.result["result"] == "Done."
+    assert run.state.terminal == "complete"
+    assert run.log("transitioned")[-1]["source"] == "build"
+    assert not (folder / ".stagent").exists()
+
+
+def test_a_session_resumed_outside_of_the_project_moves_nothing_and_is_told_why(
+    desk: Desk, model: ScriptedModel
+) -> None:
+    session, run = at_the_gate(desk, model, kill=False)
+    folder = desk.root / "elsewhere"
+    folder.mkdir()
+    play = Play(
+        model,
+        (desk.call("advance"), r"\[error\].*the run is interrupted"),
+        (text("It is of another project."), None),
+    )
+    desk.headless(f"/stagent:continue {run.run}", "--resume", session, cwd=folder)
+    told = play.over(quiet=0)[0].whole
+    assert f"project mismatch: this session works in {folder}, the run's project is {desk.project}" in told
+    assert run.status() == "interrupted"
+    assert run.place == ("plan", 1)
 
 
 def test_a_session_that_begins_to_wait_when_the_decision_is_made_is_woken_all_the_same(

@@ -22,21 +22,27 @@ def to_the_gate(desk: Desk, *then: tuple[Answer, str | None]) -> list[tuple[Answ
     ]
 
 
-def scheduled(desk: Desk, task: str) -> Thread:
+SCHEDULES = {
+    "CronCreate": {"cron": "* * * * *", "prompt": SCHEDULED, "recurring": False},
+    "ScheduleWakeup": {"delaySeconds": 60, "prompt": SCHEDULED, "reason": "nobody answers", "noop": True},
+}
+
+
+def scheduled(desk: Desk, task: str, schedule: str) -> Thread:
     """The model of one session: it comes to the gate, has itself prompted, and tries to go on when it is."""
-    every = tool("CronCreate", cron="* * * * *", prompt=SCHEDULED, recurring=False)
     steps = [step for step, _ in to_the_gate(desk)]
-    steps += [every, text("It waits."), desk.call("advance"), text("It waits still.")]
+    steps += [tool(schedule, **SCHEDULES[schedule]), text("It waits."), desk.call("advance"), text("It waits still.")]
     return Thread(steps, lambda request: request.main and task in request.whole)
 
 
-def test_a_prompt_the_model_scheduled_approves_nothing(desk: Desk, model: ScriptedModel) -> None:
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_a_prompt_the_model_scheduled_approves_nothing(desk: Desk, model: ScriptedModel, schedule: str) -> None:
     flow = desk.flow(PLAN)
     tasks = ("the attended task", "the other task")
-    model.say(*(scheduled(desk, task) for task in tasks))
-    screen = desk.terminal(allow=["CronCreate"])
+    model.say(*(scheduled(desk, task, schedule) for task in tasks))
+    screen = desk.terminal(allow=[schedule])
     screen.say(f"/stagent:start --flow {flow} {tasks[0]}")
-    with Stream(desk, allow=["CronCreate"]) as stream:
+    with Stream(desk, allow=[schedule]) as stream:
         stream.turn(f"/stagent:start --flow {flow} {tasks[1]}")
         for task in tasks:
             came: list[Request] = []

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from acceptance.claude.kit import Desk, Play
+from acceptance.claude.kit import Desk, Play, answer
 from acceptance.support import stage
+from stagent.core.canonical import digest
 from stagent.testing.scripted_model import Answer, ScriptedModel, Thread, Turn, of_agents, text, tool
 
 STAGES: dict[str, Any] = {"work": {**stage({"PASS": "complete"}), "execution": {"type": "subagent"}}}
@@ -50,7 +51,7 @@ def test_interactively_the_session_waits_for_its_agent_and_a_second_is_denied(de
         model,
         (desk.call("tick"), '"execution_type": "subagent"'),
         (launch(), "launched|Async"),
-        (launch(), r"\[error\].*works on stage work already|being launched already"),
+        (launch(), r"\[error\].*(works on stage work already|being launched already)"),
         (text("It works."), "task-notification.*It passed"),
         (desk.call("advance"), "ended as complete"),
         (text("Done."), None),
@@ -71,12 +72,21 @@ def test_the_main_agent_cannot_improve_what_the_sub_agent_left(desk: Desk, model
         (launch(run_in_background=False), "It passed"),
         (desk.artifact("work", "PASS", body="Better."), r"\[error\].*is written by its sub-agent"),
         (desk.shell(report), r"\[result\]"),
-        (desk.call("advance"), r"\[error\].*changed|wrote|rewritten"),
+        (
+            desk.call("advance"),
+            r"\[error\].*changed after sub-agent \w+ stopped: it left [0-9a-f]{12}, and [0-9a-f]{12} lies",
+        ),
+        (desk.call("advance --json"), '"code": "producer.changed_after"'),
         (text("Caught."), "Stop hook feedback"),
     )
     desk.headless(f"/stagent:start --flow {desk.flow(STAGES)} a task", allow=["Bash"])
-    play.over(quiet=0)
-    assert desk.run().state.terminal is None
+    requests = play.over(quiet=0)
+    run = desk.run()
+    left = (run.log("attempt.ended")[0]["digest"], digest((run.folder / "work-report.md").read_bytes()))
+    assert left[0] != left[1]
+    assert f"it left {left[0][:12]}, and {left[1][:12]} lies there now" in answer(requests[5])
+    assert all(f'"{name}"' in answer(requests[6]) for name in left)
+    assert run.state.terminal is None
 
 
 def test_an_agent_that_left_nothing_is_asked_once_and_may_be_replaced(desk: Desk, model: ScriptedModel) -> None:

@@ -275,14 +275,14 @@ def _failed(
         "protected": protected,
     }
     if outcome == "protected":
-        ran = "was not run: files it depends on were changed or removed"
+        ran = "was not run: files it depends on were changed, removed or added"
         if code is not None:
-            ran = "does not count: files it depends on were changed or removed while it ran"
+            ran = "does not count: files it depends on were changed, removed or added while it ran"
         return no.work(
             state,
             "check.protected",
             f"check {name} {ran}",
-            "Restore them as they were; new files may be added.",
+            "Restore what was changed, take out what is listed with an A; other new files are welcome.",
             **fields,
         )
     how = {"timeout": "did not finish in time", "error": "could not be run"}.get(

@@ -50,6 +50,9 @@ class Workspace(Protocol):
     ) -> list[Change]:
         """Return the paths that differ between two digests, sorted, narrowed by git globs (`**` crosses folders)."""
 
+    def paths(self, tree: str) -> list[str]:
+        """Return the paths of the files a tree holds, sorted."""
+
     def diff(self, before: str, after: str) -> bytes:
         """Return a unified diff between two digests: no colour, no external tools, our folders left out."""
 

@@ -17,10 +17,16 @@ from stagent.core.masking import mask_bytes
 from stagent.core.model import Check, Stage
 from stagent.core.ports import Change, Workspace
 from stagent.engine.process import Finished, run
+from stagent.engine.steering import steering
 
 _MAKE = ("Makefile", "makefile", "GNUmakefile")
 _PACKAGE = ("package.json",)
-_PYTEST = ("pytest.ini", ".pytest.ini", "pytest.toml", ".pytest.toml", "tox.ini", "setup.cfg", "pyproject.toml")
+_PYTEST = (
+    *("pytest.ini", ".pytest.ini", "pytest.toml", ".pytest.toml", "tox.ini", "setup.cfg", "pyproject.toml"),
+    *("conftest.py", "tests/conftest.py", "test/conftest.py"),
+)
+_GO = ("go.mod", "go.work")
+_CARGO = ("Cargo.toml", ".cargo/config.toml", ".cargo/config")
 _DEFINED_BY = {
     "make": _MAKE,
     "just": ("justfile", "Justfile", ".justfile"),
@@ -32,12 +38,12 @@ _DEFINED_BY = {
     "pytest": _PYTEST,
     "py.test": _PYTEST,
     "tox": _PYTEST,
-    "cargo": ("Cargo.toml",),
-    "go": ("go.mod",),
+    "cargo": _CARGO,
+    "go": _GO,
 }
 _PROJECT_TESTS = "check tests"
 # What decides about a project's own tests, the first that says something about them wins.
-_RANKS = (_PACKAGE, _PYTEST, ("go.mod",), ("Cargo.toml",), _MAKE)
+_RANKS = (_PACKAGE, _PYTEST, _GO[:1], _CARGO[:1], _MAKE)
 # These have other uses; they define a test command only with such a word in them.
 _TELLING = {
     "package.json": b'"test"',
@@ -89,21 +95,21 @@ def protected_changes(
     globs = tuple(check.protect or ())
     changes = workspace.changes(reference, tree, only=globs, excluding=stage.protects) if globs else []
     bad = {change for change in changes if change.status != "A"}
-    bad |= _changed_commands(check, workspace, reference, tree)
+    bad |= _changed_commands(check, stage, workspace, reference, tree)
     return sorted(bad), sorted(change for change in changes if change.status == "A" and change not in bad)
 
 
-def _changed_commands(check: Check, workspace: Workspace, reference: str, tree: str) -> set[Change]:
+def _changed_commands(check: Check, stage: Stage, workspace: Workspace, reference: str, tree: str) -> set[Change]:
     names, groups = command_files(check.run, Path(workspace.root))
-    changes = workspace.changes(reference, tree, only=names) if names else []
+    changes = workspace.changes(reference, tree, only=names, excluding=stage.protects) if names else []
     bad = {
         change
         for change in changes
         if change.status != "A" and not workspace.same_command(reference, tree, change.path)
     }
+    words = None if _PROJECT_TESTS in check.run else _words(check.run)
+    bad |= steering(words, workspace, reference, tree, stage.protects)
     added = {change.path: change for change in changes if change.status == "A"}
-    if not added:
-        return bad
     for group in groups:
         if any(workspace.read(reference, name) is not None for name in group):
             bad |= {added[name] for name in group if name in added and _defines(workspace, tree, name)}

@@ -314,7 +314,7 @@ class RunService:
 
     def _output_tail(self, refusal: Refusal) -> str:
         parts = ""
-        for field, label in (("protected", "Changed or removed"), ("output", "Output")):
+        for field, label in (("protected", "Changed, removed or added"), ("output", "Output")):
             name = refusal.fields.get(field)
             if isinstance(name, str):
                 tail = self.text(name)[-_FEEDBACK_TAIL:].strip("\n")

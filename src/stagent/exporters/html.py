@@ -160,7 +160,7 @@ def _check(check: CheckRun) -> Iterator[str]:
     yield f'<div class="entry"><div class="line"><span class="kind">check</span><b>{escape(check.name)}</b>'
     yield f'{parts.word(check.outcome)}<span class="quiet">{check.millis / 1000:.1f} s{code}</span></div>'
     if check.protected:
-        yield parts.paths("Changed or removed although protected", check.protected)
+        yield parts.paths("Changed although protected", check.protected)
     if check.added:
         yield parts.paths("Added where files are protected", check.added)
     if check.text:

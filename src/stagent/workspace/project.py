@@ -113,6 +113,12 @@ class Project:
         fields = names(self._compare(before, after, "diff-tree", *args))
         return sorted(Change(path, status) for status, path in zip(fields[::2], fields[1::2], strict=True))
 
+    def paths(self, tree: str) -> list[str]:
+        """Return the paths of the files a tree holds, sorted. Raises WorkspaceError for one not recorded here."""
+        git = self._shadow.reader()
+        _known(git, tree)
+        return sorted(names(git.must("ls-tree", "-r", "-z", "--name-only", "--full-tree", tree)))
+
     def diff(self, before: str, after: str) -> bytes:
         """Return a unified diff between two digests: no colour, no external tools, our folders left out.
 

@@ -480,7 +480,7 @@ def a_protected_file_changed() -> Any:
     world = made(CHECKED)
     world.work("approved")
     answer = world.advance(outcome="protected")
-    assert "does not count: files it depends on were changed or removed while it ran" in answer.message
+    assert "does not count: files it depends on were changed, removed or added while it ran" in answer.message
     return answer
 
 
@@ -500,7 +500,7 @@ def a_protected_file_had_changed_before() -> Any:
     )
     world.do(cmd.EndCheck(event=done), ENGINE)
     answer = world.ask(cmd.Advance())
-    assert "was not run: files it depends on were changed or removed." in answer.message
+    assert "was not run: files it depends on were changed, removed or added." in answer.message
     return answer
 
 

@@ -84,6 +84,10 @@ class Trees:
                 found.append(Change(name, "A" if name not in old else "D" if name not in new else "M"))
         return found
 
+    def paths(self, tree: str) -> list[str]:
+        """Return the names of a remembered tree."""
+        return sorted(self._trees[tree])
+
     def diff(self, before: str, after: str) -> bytes:
         """Return the names of what changed."""
         return repr(self.changes(before, after)).encode()

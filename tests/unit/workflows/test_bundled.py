@@ -169,7 +169,7 @@ def protect_lists() -> list[list[str]]:
         for folder in FOLDERS
         for stage in stages(folder).values()
         for check in stage.get("checks", [])
-        if check["name"] == "tests" and "protect" in check
+        if check["name"] == "tests" and check.get("protect")
     ]
 
 

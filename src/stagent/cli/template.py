@@ -14,7 +14,7 @@ from stagent.core.capabilities import Capabilities, capabilities
 from stagent.core.model import Stage, Workflow
 from stagent.core.verify.problem import errors, refuse
 from stagent.engine import authoring, flows, templates
-from stagent.errors import StagentError, UsageError, WorkflowError
+from stagent.errors import RefusedError, StagentError, UsageError, WorkflowError
 
 SKIPPED = 3
 """The exit status of `template check publish` where there is no hub to publish to."""
@@ -211,6 +211,18 @@ def new_command(name: str, origin: str | None, parent: Path | None, own: bool, a
     return output.OK
 
 
+@template_command.command(name="publish")
+@click.argument("folder", metavar="DIR")
+def publish_command(folder: str) -> int:
+    """Publish a workflow to a server. This version has none and refuses; a folder can be shared as it is."""
+    raise RefusedError(
+        "template.no_server",
+        "workflows are published to a server, and this version has none",
+        where=plain(folder),
+        remedy="Share the folder as it is, or keep it for every project of yours: stagent template new --user.",
+    )
+
+
 @template_command.command(name="check")
 @click.argument("step", type=click.Choice([*_STEPS, "publish", "reference"]))
 def check_command(step: str) -> int:
@@ -239,4 +251,5 @@ def _publish() -> int:
     place = authoring.written(Path.cwd())
     output.line(f"publish: skipped. There is no hub to publish {place} to; the folder is complete where it is.")
     output.line(f"For every project of yours: stagent template new {place.name} --from {place}/ --user")
+    output.line(f"Once there is a server, which this version does not have: stagent template publish {place}")
     return SKIPPED

@@ -33,6 +33,10 @@ def test_a_workflow_is_written_and_then_used(author: Author) -> None:
     assert "command at stages.judge.checks.notes: grep -q released NOTES.md" in judged
     published = run.artifact("publishing").read_text()
     assert "There is no hub" in published and "stagent template new notes --from" in published
+    later = re.search(r"Once there is a server, .*: stagent (template publish \S+)", published)
+    assert later is not None
+    refused = author.cli(*later[1].split())
+    assert (refused.status, "this version has none" in refused.err) == (2, True)
     assert author.cli("validate", "--flow", "notes", "--strict").status == 0
 
     used = author.drive("notes", USES)

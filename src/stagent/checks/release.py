@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import tempfile
 import time
 from pathlib import Path
 from typing import BinaryIO
@@ -11,7 +13,8 @@ import msgspec
 
 from stagent.checks import declared
 from stagent.checks.declared import Unmet
-from stagent.workspace.git import Git
+from stagent.core.canonical import digest
+from stagent.workspace.git import Git, names, scrubbed
 
 KIND = "release"
 _VERSION = re.compile(r"v?(\d+(?:\.\d+){1,3})([-+.]?[0-9A-Za-z.+-]*)")
@@ -65,14 +68,11 @@ def cut(root: Path, out: BinaryIO) -> str:
     version = _version(root, out, release)
     tag = _tag(release, version)
     git = Git(str(root), options=("--no-optional-locks",))
-    tags = git("tag", "--list").stdout.decode("utf-8", "replace").split()
-    if tag in tags:
+    tagged = _tagged(git, release)
+    if tag in tagged:
         raise Unmet(f"the tag {tag} exists already. Raise the version.")
-    before, _, after = release.tag.partition("{version}")
-    for other in tags:
-        inner = other.removeprefix(before).removesuffix(after) if after else other.removeprefix(before)
-        is_one = _VERSION.fullmatch(inner) is not None and _tag(release, inner) == other
-        if is_one and _order(inner) >= _order(version):
+    for other, inner in tagged.items():
+        if _order(inner) >= _order(version):
             raise Unmet(f"the version {version} is not above {other}, which is tagged. Raise it.")
     lines = declared.counted(_described(root, release.changelog, version), "line")
     return f"version {version} is above every tag, and {release.changelog} describes it ({lines})."
@@ -89,6 +89,90 @@ def ship(root: Path, out: BinaryIO, name: str) -> str:
     ran = declared.run(target.deploy, root, out, target.timeout)
     if ran.code != 0:
         raise Unmet(f"the deployment to {name} `{target.deploy}` {ran.how}.")
+    return f"deployed to {name}; {_watch(root, out, name, target)}"
+
+
+def served(root: Path, out: BinaryIO) -> str:
+    """Watch the declared production, or the staging where there is no production, as long as declared; deploy nothing.
+
+    Raises Unmet without a declared target or when a probe fails.
+    """
+    release = _read(root)
+    name, target = ("production", release.production) if release.production else ("staging", release.staging)
+    if target is None:
+        raise Unmet(f"{declared.place(KIND)} declares no target, so nothing can be deployed.")
+    return f"{name} answers; {_watch(root, out, name, target)}"
+
+
+def nowhere(root: Path, out: BinaryIO) -> str:
+    """Judge whether no target is declared. Raises Unmet when one is."""
+    release = _read(root) if declared.exists(root, KIND) else None
+    names = [name for name in ("staging", "production") if getattr(release, name, None) is not None]
+    if names:
+        raise Unmet(f"{declared.place(KIND)} declares where to deploy to: {', '.join(names)}.")
+    return "no target is declared."
+
+
+def unchanged(root: Path, out: BinaryIO) -> str:
+    """Judge whether the project is what the highest tag of its form holds, apart from what is declared in `.agents`.
+
+    In a run only tags count that were there when it began. Raises Unmet with what changed since, or without a tag.
+    """
+    release = _read(root)
+    version = _version(root, out, release)
+    git = Git(str(root), options=("--no-optional-locks",))
+    then = _tags_at_the_start()
+    tagged = {tag: inner for tag, inner in _tagged(git, release).items() if then is None or _stood(git, tag) in then}
+    if not tagged:
+        raise Unmet(f"nothing was released yet: no tag is of the form {release.tag}. Cut the first version.")
+    last = max(tagged, key=lambda tag: _order(tagged[tag]))
+    if _order(tagged[last]) != _order(version):
+        raise Unmet(f"the version is {version}, and the last tag is {last}. Cut it.")
+    paths = [path for path in _differing(root, last) if not path.startswith((f"{declared.FOLDER}/", ".stagent/"))]
+    if paths:
+        raise Unmet(f"changed since {last}: {declared.listed(paths)}. Cut a version.")
+    return f"nothing changed since {last}."
+
+
+def _differing(root: Path, tag: str) -> list[str]:
+    """Return the files that are not as a tag holds them, by an index of our own: marks in the user's hide nothing."""
+    with tempfile.TemporaryDirectory() as folder:
+        env = scrubbed({"GIT_INDEX_FILE": str(Path(folder, "index"))})
+        git = Git(str(root), env=env, options=("-c", "core.fsmonitor=false"))
+        git.must("read-tree", f"refs/tags/{tag}^{{tree}}")
+        changed = git.must("diff", "--name-only", "-z", "--relative", "--no-ext-diff", "--no-renames")
+        new = git.must("ls-files", "--others", "--exclude-standard", "-z")
+    return sorted({*names(changed), *names(new)})
+
+
+def _tags_at_the_start() -> set[str] | None:
+    """Return the lines of the run file `tags`, `name object` each; None outside a run. Raises Unmet when it is bent."""
+    path, content = msgspec.json.decode(os.environ.get("STAGENT_INPUTS", "{}")).get("tags", (None, None))
+    if path is None:
+        return None
+    data = Path(path).read_bytes() if Path(path).is_file() else b""
+    if digest(data) != content:
+        raise Unmet(f"{path} is not what was recorded when the run began. Restore it.")
+    return set(data.decode("utf-8", "replace").splitlines())
+
+
+def _stood(git: Git, tag: str) -> str:
+    return f"{tag} {git.must('rev-parse', f'refs/tags/{tag}').decode().strip()}"
+
+
+def _tagged(git: Git, release: Release) -> dict[str, str]:
+    """Return the tags of the declared form, with their versions."""
+    before, _, after = release.tag.partition("{version}")
+    found = {}
+    for tag in git("tag", "--list").stdout.decode("utf-8", "replace").split():
+        inner = tag.removeprefix(before).removesuffix(after) if after else tag.removeprefix(before)
+        if _VERSION.fullmatch(inner) is not None and _tag(release, inner) == tag:
+            found[tag] = inner
+    return found
+
+
+def _watch(root: Path, out: BinaryIO, name: str, target: Target) -> str:
+    """Probe a target as long as declared and return how that went. Raises Unmet when a probe fails."""
     until = time.monotonic() + target.soak
     probes = 0
     while True:
@@ -98,7 +182,7 @@ def ship(root: Path, out: BinaryIO, name: str) -> str:
             raise Unmet(f"probe {probes} of {name}, `{target.probe}`, {probe.how}.")
         left = until - time.monotonic()
         if left <= 0:
-            return f"deployed to {name}; {declared.counted(probes, 'probe')} in {target.soak:g} s, each of them well."
+            return f"{declared.counted(probes, 'probe')} in {target.soak:g} s, each of them well."
         time.sleep(min(target.every, left))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 from typing import BinaryIO
 
@@ -51,19 +52,30 @@ def none(root: Path, out: BinaryIO, kind: str) -> str:
     """Judge whether a project really has no suite of a kind. Raises Unmet with what speaks for one."""
     signs = [declared.place(kind)] if declared.exists(root, kind) else []
     signs += sorted(matching(_FILES[kind], files_of(root)))
-    manifest = root / "package.json"
-    scripts: object = None
-    if manifest.is_file():
-        try:
-            data = msgspec.json.decode(manifest.read_bytes())
-            scripts = data.get("scripts") if isinstance(data, dict) else None
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            signs.append("package.json, which cannot be read")
-    if isinstance(scripts, dict):
-        signs += [f'the script "{name}" of package.json' for name in sorted(scripts) if _SCRIPTS[kind].search(name)]
+    try:
+        signs += [f'the script "{name}" of package.json' for name in _scripts(root, kind)]
+    except _Unreadable:
+        signs.append("package.json, which cannot be read")
     if signs:
         raise Unmet(f"there is something to run: {declared.listed(signs)}. Declare it in {declared.place(kind)}.")
     return f"nothing of the kind {kind} is declared or found."
+
+
+class _Unreadable(Exception):
+    """The package.json is there but is not JSON."""
+
+
+def _scripts(root: Path, kind: str) -> list[str]:
+    """Return the scripts of package.json whose names speak of a kind, sorted."""
+    manifest = root / "package.json"
+    if not manifest.is_file():
+        return []
+    try:
+        data = msgspec.json.decode(manifest.read_bytes())
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise _Unreadable from error
+    scripts = data.get("scripts") if isinstance(data, dict) else None
+    return sorted(name for name in scripts if _SCRIPTS[kind].search(name)) if isinstance(scripts, dict) else []
 
 
 def journeys_declared(root: Path, out: BinaryIO) -> str:
@@ -78,12 +90,34 @@ def journeys_pass(root: Path, out: BinaryIO) -> str:
     missing = [f"{item.id} (in {item.file})" for item in suite.journeys if not _stands_in(root / item.file, item.id)]
     if missing:
         raise Unmet(f"no test names these journeys: {declared.listed(missing)}. Write them, with the id in the test.")
-    report = testcommand.run(root, out, {**declared.environment(), DECLARED: suite.run})
-    if not report.ok:
-        raise Unmet(report.reason)
+    report = _counted(root, out, suite.run)
     if (report.ran or 0) < len(suite.journeys):
         raise Unmet(f"{report.reason} That is fewer than the journeys declared ({len(suite.journeys)}).")
     return report.reason
+
+
+def journeys_walked(root: Path, out: BinaryIO) -> str:
+    """Judge whether the journeys pass: those declared, or else the project's own script for them, by its own count.
+
+    Raises Unmet otherwise, also when there is neither.
+    """
+    if declared.exists(root, JOURNEYS):
+        return journeys_pass(root, out)
+    try:
+        scripts = _scripts(root, JOURNEYS)
+    except _Unreadable as error:
+        raise Unmet("package.json cannot be read. Correct it.") from error
+    if not scripts:
+        raise Unmet(f"no journeys were run: {declared.place(JOURNEYS)} declares none, and package.json has no script.")
+    return _counted(root, out, f"npm run {shlex.quote(scripts[0])}").reason
+
+
+def _counted(root: Path, out: BinaryIO, command: str) -> testcommand.TestReport:
+    """Run a suite. Raises Unmet unless it reports that tests ran and none failed."""
+    report = testcommand.run(root, out, {**declared.environment(), DECLARED: command})
+    if not report.ok:
+        raise Unmet(report.reason)
+    return report
 
 
 def visual_declared(root: Path, out: BinaryIO) -> str:

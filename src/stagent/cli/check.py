@@ -156,6 +156,7 @@ def findings_command(mode: str | None, project: Path | None) -> int:
 @_modes(
     declared="Judge the declaration only.",
     none="Judge whether the project really has no journeys to run.",
+    walked="Without a declaration, run the project's own script for them instead.",
 )
 def journeys_command(mode: str | None, project: Path | None) -> int:
     """Judge whether each journey of `.agents/journeys.json` has a test and all of them pass."""
@@ -163,6 +164,7 @@ def journeys_command(mode: str | None, project: Path | None) -> int:
         None: suites.journeys_pass,
         "declared": suites.journeys_declared,
         "none": partial(suites.none, kind=suites.JOURNEYS),
+        "walked": suites.journeys_walked,
     }
     return _chosen("journeys", looks, mode, project)
 
@@ -190,6 +192,9 @@ def visual_command(mode: str | None, project: Path | None) -> int:
     none="Judge whether no release is declared.",
     staging="Deploy to the declared staging and watch it; exit status 3 when none is declared.",
     production="Deploy to the declared production and watch it; exit status 3 when none is declared.",
+    served="Watch the declared production, else staging, without deploying anything.",
+    nowhere="Judge whether no target is declared.",
+    unchanged="Judge whether nothing changed since the last tag.",
 )
 def release_command(mode: str | None, project: Path | None) -> int:
     """Judge whether `.agents/release.json` describes a version that is properly cut: number, tags, changelog."""
@@ -199,6 +204,9 @@ def release_command(mode: str | None, project: Path | None) -> int:
         "none": release.none,
         "staging": partial(release.ship, name="staging"),
         "production": partial(release.ship, name="production"),
+        "served": release.served,
+        "nowhere": release.nowhere,
+        "unchanged": release.unchanged,
     }
     return _chosen("release", looks, mode, project)
 

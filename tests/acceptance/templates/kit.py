@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -31,7 +32,10 @@ PASS = [claim("PASS", body="\nLooked at everything.\n")]
 
 
 class Case(msgspec.Struct, frozen=True, kw_only=True):
-    """One run of a template: what the agents do, what is decided, and what the project has besides the shop."""
+    """One run of a template: what the agents do, what is decided, and what the project has besides the shop.
+
+    `tag` names its first commit; `later` are files of a second one.
+    """
 
     flow: str
     name: str
@@ -39,6 +43,8 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     policy: dict[str, Any] = {}
     files: dict[str, str] = {}
     bare: bool = False
+    tag: str = ""
+    later: dict[str, str] = {}
     persons: tuple[str, ...] = ()
     ends: str = "complete"
     code: str = ""
@@ -83,6 +89,10 @@ def made(root: Path, case: Case) -> Machine:
     machine.env["STAGENT_TEST_COMMAND"] = f"{PYTHON} -m unittest discover -s tests -t ."
     base = {".gitignore": SHOP[".gitignore"]} if case.bare else SHOP
     machine.repository({**base, **case.files})
+    if case.tag:
+        subprocess.run(["git", "tag", case.tag], cwd=machine.project, env=machine.env, check=True)
+    if case.later:
+        machine.repository(case.later)
     return machine
 
 

@@ -10,16 +10,17 @@ from pathlib import Path
 
 import pytest
 
+from acceptance.support import claim
 from acceptance.templates.building import BUILDING
 from acceptance.templates.kit import Case, made, moves, run
+from acceptance.templates.planning import PLANNED, PLANNING, SHIPPED
 from acceptance.templates.proving import PROVING
-from acceptance.templates.shipping import SHIPPING
+from acceptance.templates.shipping import SHIPPING, VERSIONED
 from stagent.engine import flows
 
-CASES = [*BUILDING, *PROVING, *SHIPPING]
+CASES = [*PLANNING, *BUILDING, *PROVING, *SHIPPING]
 HONEST = [case for case in CASES if not case.code]
 LIES = [case for case in CASES if case.code]
-OLDER = {"default", "goal-pursuit"}
 
 
 @pytest.mark.parametrize("case", HONEST, ids=[case.id for case in HONEST])
@@ -47,6 +48,19 @@ def test_a_lie_is_refused(case: Case, tmp_path: Path) -> None:
 
 
 def test_every_template_is_run_honestly_and_lied_to() -> None:
-    library = set(flows.bundled()) - OLDER
-    assert {case.flow for case in HONEST} >= library - {"create-workflow"}
-    assert {case.flow for case in LIES} >= library - {"create-workflow"}
+    # The workflow that creates workflows has runs of its own, in acceptance/create.
+    library = set(flows.bundled()) - {"create-workflow"}
+    assert {case.flow for case in HONEST} >= library
+    assert {case.flow for case in LIES} >= library
+
+
+def test_a_declared_target_is_withheld_by_a_person_alone(tmp_path: Path) -> None:
+    script = {**SHIPPED, "deploy": [claim("withheld", body="\nNot today.\n")]}
+    case = Case(flow="default", name="withheld", script=script, policy=PLANNED, files=VERSIONED)
+    machine = made(tmp_path, case)
+    waiting = run(machine, case)
+    assert (waiting.status, waiting.state.stage) == (4, "deploy"), waiting.refusals()
+    assert machine.person("approve", waiting.run).status == 0
+    done = machine.resume(waiting.run)
+    assert (done.status, done.state.terminal) == (0, "complete")
+    assert moves(done)[-1] == ("deploy", "withheld")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -120,3 +121,43 @@ def test_without_pictures_there_is_nothing_to_compare(root: Path) -> None:
     declare(root, "visual", {**VISUAL, "images": []})
     with pytest.raises(Unmet, match="globs in `images`"):
         suites.visual_declared(root, OUT)
+
+
+def script(root: Path, monkeypatch: pytest.MonkeyPatch, npm: str) -> None:
+    """A project with a script for its journeys and no declaration, and an npm that says what it is told."""
+    (root / "package.json").write_text('{"scripts": {"test": "x", "test:e2e": "x"}}')
+    (root / "bin").mkdir(exist_ok=True)
+    (root / "bin" / "npm").write_text(f'#!/bin/sh\ntest "$*" = "run test:e2e" || exit 9\n{npm}\n')
+    (root / "bin" / "npm").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{root / 'bin'}{os.pathsep}{os.environ['PATH']}")
+
+
+def test_journeys_are_walked_by_the_declaration_or_else_by_the_script(root: Path, monkeypatch: Any) -> None:
+    script(root, monkeypatch, "echo 'Tests: 2 passed, 2 total'")
+    assert suites.journeys_walked(root, OUT) == "`npm run test:e2e` ended with exit code 0: 2 tests ran."
+    declare(root, "journeys", JOURNEYS)
+    assert "1 test ran" in suites.journeys_walked(root, OUT)
+
+
+@pytest.mark.parametrize(
+    ("npm", "says"),
+    [
+        ("echo 'Tests: 1 failed, 1 passed, 2 total'; exit 1", "1 failed"),
+        ("echo all green", "no count of tests was recognised"),
+    ],
+)
+def test_a_script_that_shows_nothing_is_no_pass(root: Path, monkeypatch: Any, npm: str, says: str) -> None:
+    script(root, monkeypatch, npm)
+    with pytest.raises(Unmet, match=says):
+        suites.journeys_walked(root, OUT)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [(None, "no journeys were run"), ('{"scripts": {"test": "x"}}', "no journeys were run"), ("{", "cannot be read")],
+)
+def test_without_either_nothing_was_walked(root: Path, text: str | None, says: str) -> None:
+    if text is not None:
+        (root / "package.json").write_text(text)
+    with pytest.raises(Unmet, match=says):
+        suites.journeys_walked(root, OUT)

@@ -15,7 +15,8 @@ from stagent.core.verify.folder import validate
 
 ROOT = Path(str(files("stagent"))) / "workflows"
 FOLDERS = sorted(path for path in ROOT.iterdir() if (path / "workflow.json").is_file())
-TESTS = '"$STAGENT_PYTHON" -I -m stagent check tests'
+CHECK = '"$STAGENT_PYTHON" -I -m stagent check {}'
+TESTS = CHECK.format("tests")
 FRONT_MATTER = "```\n---\nepoch: <the epoch you were given>\nresult: <one of the results below>\n---\n```"
 COMMANDS = (
     r"\bstagent\b"
@@ -141,14 +142,18 @@ def checks(name: str, stage: str, result: str) -> list[dict[str, Any]]:
         ("default", "executing", "tests-changed", TESTS, False),
         ("default", "reviewing", "PASS", TESTS, True),
         ("default", "qa-ing", "PASS", TESTS, False),
+        ("default", "qa-ing", "PASS", CHECK.format("journeys --walked"), True),
+        ("default", "qa-ing", "skipped", CHECK.format("journeys --none"), True),
+        ("default", "deploy", "deployed", CHECK.format("release --served"), True),
+        ("default", "deploy", "skipped", CHECK.format("release --nowhere"), True),
+        ("release-train", "cut", "nothing-new", CHECK.format("release --unchanged"), True),
         ("goal-pursuit", "execute", "done", f"{TESTS} --if-any", True),
         ("goal-pursuit", "execute", "tests-changed", f"{TESTS} --if-any", False),
         ("goal-pursuit", "evaluate", "achieved", f"{TESTS} --if-any", True),
     ],
 )
 def test_claims_that_could_be_faked_are_checked(name: str, stage: str, result: str, run: str, protected: bool) -> None:
-    (check,) = checks(name, stage, result)
-    assert (check["name"], check["run"]) == ("tests", run)
+    (check,) = (check for check in checks(name, stage, result) if check["run"] == run)
     assert bool(check.get("protect")) == protected
 
 

@@ -76,7 +76,7 @@ LIES: dict[str, tuple[Lie, str]] = {
 }
 
 
-@pytest.mark.rule("W3", "S2.10", "S2.11", "S3.23")
+@pytest.mark.rule("W3", "S2.10", "S2.11", "S2.37", "S3.23")
 @pytest.mark.parametrize("lie", LIES)
 def test_an_artifact_that_is_none_moves_nothing(plain: Session, lie: str) -> None:
     tell, code = LIES[lie]

@@ -39,7 +39,7 @@ def fields(run: Session) -> dict[str, str]:
     return dict(line.split(": ", 1) for line in text.splitlines() if ": " in line)
 
 
-@pytest.mark.rule("S7.4", "S7.9", "S7.10", "S7.11", "W28", "S2.14")
+@pytest.mark.rule("S7.4", "S7.9", "S7.10", "S7.11", "W28", "S2.14", "S2.38", "S2.41")
 def test_a_paused_run_goes_on_in_another_session_with_all_that_is_known(paused: Session) -> None:
     before, folder = fields(paused), paused.folder
     heir = heir_of(paused)

@@ -30,6 +30,7 @@ def test_a_new_workflow_validates_strictly_and_is_found_by_its_name(here: Path, 
     assert all(item["digest"] and not item["problem"] for item in found)
 
 
+@pytest.mark.rule("S2.35")
 def test_a_copy_for_every_project(here: Path, empty: Path, say: Any) -> None:
     said = say("template", "new", "mine", "--from", "goal-pursuit", "--user", "--json")
     assert said.json["folder"] == f"{empty}/templates/mine"

@@ -400,6 +400,18 @@ def test_at_the_cap_a_run_is_escalated() -> None:
     assert (world.now.terminal, world.now.epoch) == ("escalated", 3)
 
 
+@pytest.mark.rule("S2.43")
+def test_at_the_cap_the_artifact_is_looked_at_first() -> None:
+    world = loop(3, ["complete", "escalated"])
+    world.work("again")
+    world.advance()
+    assert (world.now.epoch, world.now.status) == (2, "running")
+    assert world.advance().code == "artifact.missing"
+    world.write("again", epoch=7)
+    assert world.advance().code == "artifact.epoch"
+    assert world.now.status == "running"
+
+
 @pytest.mark.rule("S2.15")
 def test_the_cap_cannot_be_carried_out_where_escalated_is_not_declared() -> None:
     world = loop(3, ["complete"])

@@ -230,34 +230,127 @@ def found(document: Any, severity: str) -> set[tuple[str, str]]:
     return {(p.code, p.path) for p in problems(document) if p.severity == severity}
 
 
-@pytest.mark.rule(
-    "S1.3",
-    "S1.4",
-    "S1.6",
-    "S1.8",
-    "S1.12",
-    "S1.13",
-    "S1.15",
-    "S1.19",
-    "S1.20",
-    "S1.21",
-    "S1.22",
-    "S1.24",
-    "S1.25",
-    "S1.26",
-    "S1.27",
-    "S1.28",
-    "S1.30",
-    "S1.32",
-    "S1.33",
-    "S1.34",
-    "S1.35",
-    "W12",
-    "W13",
-)
-@pytest.mark.parametrize(("path", "value", "code", "place"), ORIGINAL)
-def test_rules_of_the_original_format(path: str, value: Any, code: str, place: str) -> None:
+def rows(*codes: str) -> list[tuple[str, Any, str, str]]:
+    """The rows of ORIGINAL that are found under these codes."""
+    return [row for row in ORIGINAL if row[2] in codes]
+
+
+def is_found(row: tuple[str, Any, str, str]) -> None:
+    path, value, code, place = row
     assert (f"workflow.{code}", place) in found(changed(PLAIN, path, value), "error")
+
+
+@pytest.mark.rule("S1.19")
+@pytest.mark.parametrize("row", rows("initial_stage"))
+def test_a_run_begins_in_a_declared_stage(row: tuple[str, Any, str, str]) -> None:
+    is_found(row)
+
+
+@pytest.mark.rule("S1.6", "S1.20")
+@pytest.mark.parametrize("row", rows("max_epoch"))
+def test_the_cap_is_a_whole_number(row: tuple[str, Any, str, str]) -> None:
+    is_found(row)
+
+
+@pytest.mark.rule("S1.21")
+@pytest.mark.parametrize("row", rows("terminals"))
+def test_there_are_terminals(row: tuple[str, Any, str, str]) -> None:
+    is_found(row)
+
+
+@pytest.mark.rule("S1.22")
+@pytest.mark.parametrize("row", rows("stages", "stage"))
+def test_there_are_stages(row: tuple[str, Any, str, str]) -> None:
+    is_found(row)
+
+
+@pytest.mark.rule("S1.24")
+@pytest.mark.parametrize("row", rows("execution"))
+def test_a_stage_says_who_works(row: tuple[str, Any, str, str]) -> None:
+    is_found(row)
+
+
+@pytest.mark.rule("S1.25")
+@pytest.mark.parametrize("row", rows("subagent_type"))
+def test_there_is_one_kind_of_sub_agent(row: tuple[str, Any, str, str]) -> None:
+    is_found(row)
+
+
+@pytest.mark.rule("S1.26")
+@pytest.mark.parametrize("row", rows("subagent_interruptible"))
+def test_a_sub_agent_is_not_interrupted(row: tuple[str, Any, str, str]) -> None:
+    is_found(row)
+
+
+@pytest.mark.rule("S1.27")
+@pytest.mark.parametrize("row", rows("target", "unknown_stage"))
+def test_a_transition_leads_somewhere(row: tuple[str, Any, str, str]) -> None:
+    is_found(row)
+
+
+@pytest.mark.rule("S1.28")
+@pytest.mark.parametrize("row", rows("unknown_input"))
+def test_an_input_comes_from_something_declared(row: tuple[str, Any, str, str]) -> None:
+    is_found(row)
+
+
+@pytest.mark.rule("S1.30", "W12")
+@pytest.mark.parametrize("row", rows("dead_end"))
+def test_a_stage_can_be_left(row: tuple[str, Any, str, str]) -> None:
+    is_found(row)
+
+
+@pytest.mark.rule("S1.15", "S1.32", "W12")
+@pytest.mark.parametrize("row", rows("input", "inputs", "run_file_init", "run_files"))
+def test_an_input_has_one_source_and_a_run_file_a_command(row: tuple[str, Any, str, str]) -> None:
+    is_found(row)
+
+
+@pytest.mark.rule("S1.33", "W13")
+@pytest.mark.parametrize("row", rows("unsafe_name"))
+def test_names_can_be_file_names(row: tuple[str, Any, str, str]) -> None:
+    is_found(row)
+
+
+@pytest.mark.rule("S1.34", "W12")
+@pytest.mark.parametrize("row", rows("reserved_name", "duplicate_terminal"))
+def test_names_are_free_and_used_once(row: tuple[str, Any, str, str]) -> None:
+    is_found(row)
+
+
+@pytest.mark.rule("S1.8", "S1.35", "W12")
+@pytest.mark.parametrize("row", rows("model", "interruptible", "modifies_worktree"))
+def test_values_are_known_and_of_their_kind(row: tuple[str, Any, str, str]) -> None:
+    is_found(row)
+
+
+def test_no_row_is_left_out() -> None:
+    """Every code of ORIGINAL is asked for by one of the tests above."""
+    asked = {
+        "dead_end",
+        "duplicate_terminal",
+        "execution",
+        "initial_stage",
+        "input",
+        "inputs",
+        "interruptible",
+        "max_epoch",
+        "model",
+        "modifies_worktree",
+        "reserved_name",
+        "run_file_init",
+        "run_files",
+        "stage",
+        "stages",
+        "subagent_interruptible",
+        "subagent_type",
+        "target",
+        "terminals",
+        "unknown_input",
+        "unknown_stage",
+        "unsafe_name",
+    }
+    assert {code for _, _, code, _ in ORIGINAL} == asked
 
 
 @pytest.mark.parametrize(("path", "value", "code", "place"), BEYOND)

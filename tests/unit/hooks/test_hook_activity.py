@@ -53,7 +53,7 @@ def use(session: Session, tool: str = "Bash", call: str = "toolu_1", /, event: s
         session.ask(name, tool_name=tool, tool_input=given, tool_use_id=call, **more)
 
 
-@pytest.mark.rule("S4.30")
+@pytest.mark.rule("S4.30", "S4.34", "S4.35", "S4.37", "S4.38", "S4.39", "S4.41")
 @pytest.mark.parametrize(
     ("tool", "given", "target"),
     [
@@ -64,8 +64,13 @@ def use(session: Session, tool: str = "Bash", call: str = "toolu_1", /, event: s
         ("Edit", {"file_path": "/p/a.py", "old_string": "secret words", "new_string": "y"}, "/p/a.py"),
         ("NotebookEdit", {"notebook_path": "/p/a.ipynb", "new_source": "y"}, "/p/a.ipynb"),
         ("Grep", {"pattern": "def x", "path": "/p"}, "def x"),
+        ("Glob", {"pattern": "**/*.py"}, "**/*.py"),
+        ("WebSearch", {"query": "how"}, "how"),
         ("WebFetch", {"url": "https://example.com/a?key=abc", "prompt": "y"}, "https://example.com/a"),
         ("Agent", {"subagent_type": "Explore", "description": "Look", "prompt": "y"}, "Look"),
+        ("Agent", {"subagent_type": "Explore", "prompt": "y"}, ""),
+        ("TodoWrite", {"todos": []}, ""),
+        ("LS", {"path": "/p"}, "/p"),
         ("mcp__shop__find", {"anything": "y"}, ""),
         ("AskUserQuestion", {"questions": [{"question": "y"}]}, ""),
         ("Bash", {"command": 7}, ""),
@@ -79,6 +84,7 @@ def test_what_a_call_is_about(session: Session, tool: str, given: dict[str, Any]
     assert (end["e"], end["id"], end["ms"], "target" in end) == ("end", "toolu_1", 12, False)
 
 
+@pytest.mark.rule("S4.35", "S4.40", "S4.41")
 def test_how_it_ended(session: Session) -> None:
     use(session, "Bash", "t-1", command="false", event="PreToolUse")
     use(session, "Bash", "t-1", command="false", event="PostToolUseFailure")
@@ -95,6 +101,7 @@ def test_how_it_ended(session: Session) -> None:
     }
 
 
+@pytest.mark.rule("S4.36")
 def test_only_the_driver_of_a_running_run_is_kept(session: Session) -> None:
     session.ask("PreToolUse", tool_name="Bash", tool_input={"command": "ls"}, session_id="bystander")
     session.set(status="interrupted")
@@ -114,7 +121,7 @@ def test_that_it_cannot_be_kept_changes_nothing(session: Session) -> None:
     assert session.bash("stagent approve") == "deny"
 
 
-@pytest.mark.rule("W48")
+@pytest.mark.rule("W48", "S4.42")
 def test_the_file_is_private_and_a_line_is_short(session: Session) -> None:
     use(session, "B" * 300, "c" * 300, command="\N{GRINNING FACE}" * 300)
     use(session, "tool with spaces \x00", '"' * 300, command='"\\' * 300)
@@ -127,7 +134,7 @@ def test_the_file_is_private_and_a_line_is_short(session: Session) -> None:
     assert [json.loads(line).get("cut") for line in lines] == [True, None, None, None, None, None]
 
 
-@pytest.mark.rule("W46")
+@pytest.mark.rule("W46", "S4.42")
 def test_two_files_of_a_limited_size_are_all(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hook, "ACTIVITY", 2000)
     for number in range(60):
@@ -168,7 +175,7 @@ def test_hooks_at_once_lose_no_line_when_the_file_moves(session: Session) -> Non
 # -- secrets
 
 
-@pytest.mark.rule("W23")
+@pytest.mark.rule("W23", "S4.42")
 @pytest.mark.parametrize("token", TOKENS)
 def test_no_secret_reaches_the_disk(session: Session, token: str) -> None:
     for at in (0, 60, 110, 125):

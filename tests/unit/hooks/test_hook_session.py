@@ -151,7 +151,7 @@ def test_in_a_runners_attempt_nothing_is_decided(session: Session) -> None:
 # -- what is waited for
 
 
-@pytest.mark.rule("S2.22", "S2.23", "S4.4", "S4.5", "S4.6", "W51")
+@pytest.mark.rule("S2.22", "S2.23", "S4.4", "S4.5", "S4.6", "W51", "S2.39")
 def test_what_a_session_waits_for(session: Session) -> None:
     def waiting(name: str, **fields: Any) -> str:
         assert session.ask(name, **fields) is None
@@ -391,7 +391,7 @@ def test_rows_2_to_5_a_run_that_does_not_go_on(session: Session, status: str) ->
     assert session.stop() == ("allow", "")
 
 
-@pytest.mark.rule("S4.13", "S2.8")
+@pytest.mark.rule("S4.13", "S2.8", "S3.47")
 def test_row_6_nothing_was_done_yet(session: Session) -> None:
     assert session.stop()[0] == "block"
     assert "nothing was done yet" in session.stop()[1]

@@ -409,6 +409,15 @@ def test_an_inline_stage_launches_no_worker_but_anything_else(session: Session) 
     assert (line["e"], line["d"]["type"], line["d"]["call"]) == ("Launch", "Explore", "t-7")
 
 
+@pytest.mark.rule("S4.33")
+@pytest.mark.parametrize("status", ["ended", "interrupted", "stalled", "blocked", "escalated"])
+@pytest.mark.parametrize("execution", ["inline", "subagent"])
+def test_where_a_run_does_not_go_on_a_launch_is_nobodys_business(session: Session, status: str, execution: str) -> None:
+    session.set(status=status, execution=execution, pid=None)
+    assert _launch(session) == ""
+    assert session.lines() == []
+
+
 @pytest.mark.rule("S4.22", "S4.24")
 def test_one_worker_at_a_time(session: Session) -> None:
     session.set(execution="subagent")

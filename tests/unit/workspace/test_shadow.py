@@ -292,6 +292,7 @@ def test_a_folder_turned_repository_is_seen_as_one(repo: Path, folder: Path, git
     assert project.snapshot() == before
 
 
+@pytest.mark.rule("S2.42")
 def test_a_path_that_cannot_be_read_is_never_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
     # The superuser reads everything, so a child without its rights tries, in a folder such a child can reach.
     user = 65534 if os.geteuid() == 0 else os.geteuid()

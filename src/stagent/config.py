@@ -110,6 +110,11 @@ class DataHome:
         return self.root / "templates"
 
     @property
+    def trusted(self) -> Path:
+        """Where consent lies: an empty file for each workflow of a project that a person agreed to, named by digest."""
+        return self.root / "trusted"
+
+    @property
     def plugin(self) -> Path:
         """Where the Claude Code plugin is generated."""
         return self.root / "plugin"

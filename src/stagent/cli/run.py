@@ -22,7 +22,7 @@ from stagent.core.model import Workflow
 from stagent.core.ports import AgentBackend
 from stagent.core.refusals import Refusal
 from stagent.core.state import State
-from stagent.engine import flows, setup
+from stagent.engine import consent, flows, setup
 from stagent.engine.brief import label
 from stagent.engine.history import events
 from stagent.engine.service import RunService
@@ -151,6 +151,7 @@ def _fits(policy: Policy | None, workflow: Workflow) -> None:
 def _begin(home: Home, service: RunService, task: str, flow: str | None, policy: Policy | None) -> State:
     chosen = flows.usable(flow or value(home.data, "flow")[0], Path.cwd(), service.root)
     _fits(policy, chosen.workflow)
+    consent.need(home.data, chosen, service.root)
     request = setup.Request(
         task=task,
         flow=chosen,

@@ -15,7 +15,7 @@ from stagent.config import DataHome, value
 from stagent.core.ids import is_session, run_id
 from stagent.core.masking import mask
 from stagent.core.refusals import Refusal
-from stagent.engine import flows, setup
+from stagent.engine import consent, flows, setup
 from stagent.engine.brief import label
 from stagent.engine.service import RunService
 from stagent.errors import NotFoundError, RefusedError, UsageError
@@ -148,14 +148,16 @@ def _end(home: Home, live: select.Chosen, asked: Asked, quiet: bool) -> None:
 
 
 def _request(home: Home, service: RunService, asked: Asked, session: str | None) -> setup.Request:
-    """Return what the run is started with. Raises UsageError or WorkflowError, before anything is changed."""
+    """Return what the run is started with. Raises before anything is changed."""
     reference = asked.flow or value(home.data, "flow")[0]
     folder = session or run_id(service.clock(), os.urandom(10))
     before = home.index.runs_of_session(session) if session else []
     setup.need(asked.text)
+    flow = flows.usable(reference, Path.cwd(), service.root)
+    consent.need(home.data, flow, service.root)
     return setup.Request(
         task=asked.text,
-        flow=flows.usable(reference, Path.cwd(), service.root),
+        flow=flow,
         mode="session",
         holder=select.session_holder(session, folder),
         actor=f"session:{session}" if session else f"caller:{folder}",

@@ -8,12 +8,13 @@ from pathlib import Path
 import click
 import msgspec
 
-from stagent.cli import output
+from stagent.cli import output, people
 from stagent.cli.words import plain, table
+from stagent.config import DataHome
 from stagent.core.capabilities import Capabilities, capabilities
 from stagent.core.model import Stage, Workflow
 from stagent.core.verify.problem import errors, refuse
-from stagent.engine import authoring, flows, templates
+from stagent.engine import authoring, consent, flows, templates
 from stagent.errors import RefusedError, StagentError, UsageError, WorkflowError
 
 SKIPPED = 3
@@ -89,9 +90,7 @@ def _listed(item: flows.Template) -> dict[str, object]:
 def show_command(reference: str, as_json: bool) -> int:
     """Show a workflow: its stages, limits, and what it could do on this machine. Nothing of it is run."""
     here = Path.cwd()
-    if (here / reference).is_dir() and (here / reference / "workflow.json").exists():
-        reference = str((here / reference).absolute())
-    folder = flows.folder_of(reference, here)
+    folder = flows.folder_of(_folder_or_name(reference), here)
     name, texts, workflow, problems = flows.read(str(folder), here)
     bad = errors(problems)
     if workflow is None or bad:
@@ -102,6 +101,12 @@ def show_command(reference: str, as_json: bool) -> int:
         return output.OK
     _print(document, texts, workflow, capabilities(workflow))
     return output.OK
+
+
+def _folder_or_name(reference: str) -> str:
+    """Return a folder's path where there is one of this name here, else the reference as it is."""
+    here = Path.cwd() / reference
+    return str(here.absolute()) if (here / "workflow.json").exists() else reference
 
 
 def _document(name: str, folder: Path, texts: dict[str, bytes], workflow: Workflow) -> dict[str, object]:
@@ -211,6 +216,23 @@ def new_command(name: str, origin: str | None, parent: Path | None, own: bool, a
     return output.OK
 
 
+@template_command.command(name="trust")
+@click.argument("reference", metavar="NAME|DIR")
+def trust_command(reference: str) -> int:
+    """Agree that a workflow which came with this project may run its commands here, as long as it does not change.
+
+    Only a person does that. In a CI it is a step of its own, before `stagent run`.
+    """
+    people.no_agent("trust a workflow")
+    flow = flows.usable(_folder_or_name(reference), Path.cwd())
+    commands = capabilities(flow.workflow).commands
+    _lines("shell commands of the engine", [f"{item.where}: {item.run}" for item in commands])
+    made = templates.fingerprint(flow.files)
+    consent.give(DataHome.locate(), made)
+    output.line(plain(f"Trusted {flow.folder} ({made[:12]})"))
+    return output.OK
+
+
 @template_command.command(name="publish")
 @click.argument("folder", metavar="DIR")
 def publish_command(folder: str) -> int:
@@ -250,6 +272,7 @@ def check_command(step: str) -> int:
 def _publish() -> int:
     place = authoring.written(Path.cwd())
     output.line(f"publish: skipped. There is no hub to publish {place} to; the folder is complete where it is.")
+    output.line(f"Before it is used here, in a terminal: stagent template trust {place.name}")
     output.line(f"For every project of yours: stagent template new {place.name} --from {place}/ --user")
     output.line(f"Once there is a server, which this version does not have: stagent template publish {place}")
     return SKIPPED

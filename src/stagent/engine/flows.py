@@ -43,9 +43,10 @@ class Template(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Flow(msgspec.Struct, frozen=True, kw_only=True):
-    """A workflow ready to be pinned: its name, its files, its model and the findings about it."""
+    """A workflow ready to be pinned: its name, where it lies, its files, its model and the findings about it."""
 
     name: str
+    folder: Path
     files: dict[str, bytes]
     workflow: Workflow
     problems: tuple[Problem, ...]
@@ -160,7 +161,7 @@ def usable(reference: str, base: Path, project: Path | None = None) -> Flow:
     found = errors(problems)
     if found or workflow is None:
         raise refuse(found, str(folder))
-    return Flow(name=name, files=files, workflow=workflow, problems=tuple(problems))
+    return Flow(name=name, folder=folder, files=files, workflow=workflow, problems=tuple(problems))
 
 
 def pin(flow: Flow) -> tuple[str, str, dict[str, bytes]]:

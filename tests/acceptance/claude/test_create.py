@@ -91,6 +91,8 @@ def test_from_the_command_to_a_run_of_what_was_written(desk: Desk, model: Script
     made = {event["stage"]: event["producer"]["id"] for event in run.log("artifact.recorded")}
     assert made["writing"] and made["writing"] != made["final-review"]
     assert desk.cli("validate", "--flow", "notes", "--strict").status == 0
+    trusted = desk.person("template", "trust", "notes")
+    assert trusted.status == 0, trusted.out
     uses(desk, model)
 
 

@@ -232,7 +232,11 @@ def test_a_written_workflow_whose_run_file_cannot_be_made(author: Author, init: 
     assert author.write_one({"writing": [*with_facts("facts", init), claim("done")]}).status == 0
     known = author.cli("runs", "--all", "--json").out
     script = author.script(USES)
-    done = author.cli("run", "x", "--flow", "notes", "--agent", "scripted", "--script", script, "--json")
+    arguments = ("run", "x", "--flow", "notes", "--agent", "scripted", "--script", script, "--json")
+    refused = author.cli(*arguments)
+    assert (refused.status, refused.code) == (2, "flow.untrusted")
+    assert author.person("template", "trust", "notes").status == 0
+    done = author.cli(*arguments)
     assert (done.status, done.code) == (2, "start.run_file")
     assert what in done.err
     assert author.cli("runs", "--all", "--json").out == known

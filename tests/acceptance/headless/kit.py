@@ -80,7 +80,7 @@ class Office(Machine):
         files = {"workflow.json": json.dumps(document).encode(), "work.md": b"# work\n", "review.md": b"# review\n"}
         workflow, problems = validate(files)
         assert workflow is not None, problems
-        flow = Flow(name="flow", files=files, workflow=workflow, problems=())
+        flow = Flow(name="flow", folder=Path("flow"), files=files, workflow=workflow, problems=())
         request = Request(task="x", flow=flow, mode="headless", holder=holder(), actor="test", session=None)
         self.service, self.state = service, start(service, request)
         self.run = self.state.run

@@ -134,7 +134,7 @@ class ServiceWorld:
         self.holder = Holder(kind=mode, session=session, pid=pid, started=started if pid else None, host=HOST)
         request = setup.Request(
             task="Whatever it takes.",
-            flow=Flow(name="flow", files=files, workflow=workflow, problems=tuple(problems)),
+            flow=Flow(name="flow", folder=Path("flow"), files=files, workflow=workflow, problems=tuple(problems)),
             mode="headless" if mode == "runner" else "session",
             holder=self.holder,
             actor="starter",

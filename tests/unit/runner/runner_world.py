@@ -106,7 +106,7 @@ class RunnerWorld:
         files["workflow.json"] = json.dumps(document).encode()
         workflow, problems = validate(files)
         assert workflow is not None, problems
-        flow = Flow(name="flow", files=files, workflow=workflow, problems=())
+        flow = Flow(name="flow", folder=Path("flow"), files=files, workflow=workflow, problems=())
         request = Request(task="Do it.", flow=flow, mode="headless", holder=holder(), actor="test", session=None)
         self.state = start(self.service, request)
         self.run = self.state.run

@@ -64,6 +64,12 @@ class Author(Machine):
         """What a person declared: the plan is approved, the workflow accepted."""
         return ["--unattended", self.policy(planning="approve", acceptance=ACCEPTS), *more]
 
+    def uses(self, does: Mapping[str, Sequence[Any]], name: str = "notes") -> Headless:
+        """Have a person agree to a workflow of the project as it is now, and drive it."""
+        agreed = self.person("template", "trust", name)
+        assert agreed.status == 0, agreed.out
+        return self.drive(name, does)
+
     def write_one(self, does: Mapping[str, Sequence[Any]] | None = None, *more: str, task: str = "notes") -> Headless:
         """Have a workflow written headless, with honest agents except for what `does` says."""
         return self.drive("create-workflow", {**DOES, **(does or {})}, *self.decisions(*more), task=task)

@@ -39,7 +39,7 @@ def test_a_workflow_is_written_and_then_used(author: Author) -> None:
     assert (refused.status, "this version has none" in refused.err) == (2, True)
     assert author.cli("validate", "--flow", "notes", "--strict").status == 0
 
-    used = author.drive("notes", USES)
+    used = author.uses(USES)
     assert used.status == 0, used.done.err
     assert used.state.flow == "notes"
     assert used.artifact("judge").exists()
@@ -140,7 +140,7 @@ def test_a_person_who_sends_it_back(author: Author) -> None:
 def test_a_workflow_is_changed_while_a_run_of_it_goes_on(author: Author) -> None:
     free = {"writes": "project"}  # else what the other run does in the project would be this one's stage's
     author.write_one({"writing": [*folder(changed(draft=free)), claim("done")]})
-    waits = author.drive("notes", {"draft": [{"exit": 1}], "judge": [claim("PASS")]})
+    waits = author.uses({"draft": [{"exit": 1}], "judge": [claim("PASS")]})
     assert waits.status == 3
     wider = changed(draft=free, judge={"checks": [{"name": "notes", "run": "false", "for": ["PASS"]}]})
     edit = {"planning": [plan(mode="edit", template="notes")], "writing": [*folder(wider), claim("done")]}
@@ -155,7 +155,7 @@ def test_a_workflow_is_changed_while_a_run_of_it_goes_on(author: Author) -> None
     author.script(USES)
     old = author.resume(waits.run)
     assert old.status == 0, old.done.err
-    new = author.drive("notes", USES)
+    new = author.uses(USES)
     assert (new.status, set(new.codes())) == (3, {"check.failed"})
     assert new.state.workflow != old.state.workflow
 
@@ -201,7 +201,7 @@ def test_a_workflow_deleted_during_its_run(author: Author) -> None:
     gone = changed(draft={"writes": "project"})
     for step in folder(gone):
         author.write(step["write"]["path"], step["write"]["text"])
-    run = author.drive("notes", does)
+    run = author.uses(does)
     assert run.status == 0, run.done.err
     assert not (author.project / "workflows").exists()
     assert run.artifact("judge").exists()

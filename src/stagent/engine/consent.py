@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from stagent import disk
 from stagent.config import DataHome
 from stagent.core.capabilities import capabilities
 from stagent.engine import flows, templates
@@ -19,8 +20,9 @@ def give(data: DataHome, digest: str) -> None:
     """Remember that a person agreed to a workflow of this digest. Raises StoreError when it cannot be written."""
     try:
         data.ensure()
-        data.trusted.mkdir(mode=0o700, exist_ok=True)
-        (data.trusted / digest).touch(mode=0o600)
+        disk.make_folder(data.trusted, private=True)
+        disk.write(data.trusted / digest, b"", 0o600)
+        disk.sync_folder(data.trusted)
     except OSError as error:
         raise StoreError(
             "home.unwritable",

@@ -125,6 +125,14 @@ class TestSnapshots:
     def test_equal_to_what_git_would_commit(self, repo: Path, folder: Path, git: RunGit) -> None:
         assert Project(repo, folder).snapshot() == git(repo, "rev-parse", "HEAD^{tree}")
 
+    def test_the_files_of_a_tree_are_listed(self, repo: Path, folder: Path, git: RunGit) -> None:
+        project = Project(repo, folder)
+        (repo / "é b").write_text("x")
+        listed = [*git(repo, "ls-files").splitlines(), "é b"]
+        assert project.paths(project.snapshot()) == sorted(listed)
+        with pytest.raises(WorkspaceError):
+            project.paths("0" * 40)
+
     def test_our_folders_are_left_out_at_any_depth(self, repo: Path, folder: Path) -> None:
         project = Project(repo, folder)
         before = project.snapshot()

@@ -64,6 +64,7 @@ def fold(bodies: Iterable[tuple[bytes, str]], state: State | None = None) -> Sta
 
 Changes = dict[str, Any]
 _NO_FAULT = frozenset({"ok", "orphaned", "stopped", "void"})
+_SENT_BACK = frozenset({"gate.rejected", "gate.redo"})
 
 
 def _begin(envelope: ev.Envelope, data: ev.RunStarted, head: str) -> State:
@@ -232,7 +233,18 @@ def _gate_decided(state: State, data: ev.GateDecided, envelope: ev.Envelope) -> 
         changes["prompts"] = (*state.prompts, data.prompt)[-_RECENT_PROMPTS:]
     if data.decision == "redo":
         changes.update(refusal="gate.redo", refused=0)
+    if data.decision in ("approve", "answer"):
+        changes.update(_settled(state))
     return changes
+
+
+def _settled(state: State) -> Changes:
+    """Take back what a person's earlier word held against the work: he has accepted it, so nobody is to do it again."""
+    if state.refusal in _SENT_BACK:
+        return {"refusal": "", "refused": 0, "feedback": None}
+    if state.refusal_before in _SENT_BACK:
+        return {"refusal_before": "", "refused": 0, "feedback": None}
+    return {}
 
 
 def _transitioned(state: State, data: ev.Transitioned, envelope: ev.Envelope) -> Changes:

@@ -301,7 +301,9 @@ class RunService:
         # A refusal names files, and the name of a file need not be text.
         text = text.encode("utf-8", "backslashreplace").decode()
         name = digest(text.encode())
-        if caller.kind != "runner" and state.refusal == refusal.code and state.feedback == name:
+        again = state.refusal == refusal.code and state.feedback == name
+        # Each of a runner's refusals counts against another attempt, but none is made of what a person rejected.
+        if again and (caller.kind != "runner" or refusal.code == "gate.rejected"):
             return state
         answer = decide(self.workflow(state), state, caller, cmd.Refuse(code=refusal.code, text=name), Evidence())
         if isinstance(answer, Refusal):

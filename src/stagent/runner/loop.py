@@ -101,13 +101,16 @@ class Runner:
         stage = self.service.workflow(state).stages[state.stage]
         if self._limited(state):
             return None
-        if state.refusal and state.refused:
+        # What a person rejected is his to decide about again: an attempt that he did not ask for would overwrite it.
+        failed = state.refusal if state.refusal != "gate.rejected" else ""
+        if failed and state.refused:
             if state.refused >= stage.retry.attempts:
                 return self._give_up(state)
             self._wait(stage.retry.backoff, "the next attempt")
             if self.stopping:
                 return None
-        if stage.kind in ("agent", "review") and (state.attempt == 0 or state.refusal):
+        begun = state.attempt > 0 or (state.gate is not None and state.gate.decision == "approve")
+        if stage.kind in ("agent", "review") and (failed or not begun):
             self._attempt(state, stage)
             return None
         return self._advance()
@@ -118,9 +121,7 @@ class Runner:
             return None
         refusal = done.refusal
         if refusal is None or refusal.blame == "work":
-            if refusal is not None and refusal.code == "gate.rejected":
-                return "waiting"
-            return None
+            return self._ask(done.state, refusal) if refusal and refusal.code == "gate.rejected" else None
         if refusal.code in ("gate.waiting", "gate.stale"):
             return self._gate(done.state, refusal)
         over = _over(done.state)
@@ -178,11 +179,10 @@ class Runner:
     # -- people ----------------------------------------------------------------------------------------------
 
     def _gate(self, state: State, refusal: Refusal) -> Ending | None:
-        if self._by_policy(state):
-            return None
-        if self.hooks.ask(state, refusal):
-            return None
-        return "waiting"
+        return None if self._by_policy(state) else self._ask(state, refusal)
+
+    def _ask(self, state: State, refusal: Refusal) -> Ending | None:
+        return None if self.hooks.ask(state, refusal) or self.stopping else "waiting"
 
     def _by_policy(self, state: State) -> bool:
         policy = self.policy

@@ -609,6 +609,30 @@ def a_person_wants_it_done_again() -> Any:
     return world.advance()
 
 
+@pytest.mark.parametrize("word", ["reject", "redo"])
+@pytest.mark.parametrize("paused", [False, True])
+def test_an_approval_takes_back_what_was_sent_back(word: str, paused: bool) -> None:
+    world = made(changed(GATED, "budget", {"cost_usd": {"pause": 1}}))
+    world.work("approved")
+    world.person(word)
+    world.do(cmd.Refuse(code="gate.rejected", text=text("words")))
+    if paused:
+        world.do(cmd.ReachBudget(budget="cost_usd", limit=1, action="pause"))
+        assert world.now.refusal == "budget.paused"
+    world.person("approve")
+    state = world.now
+    before = state.refusal_before if paused else state.refusal
+    assert (before, state.refused, state.feedback) == ("", 0, None)
+
+
+def test_an_approval_takes_nothing_else_back() -> None:
+    world = made(GATED)
+    world.work("approved")
+    world.do(cmd.Refuse(code="check.failed", text=text("words")))
+    world.person("approve")
+    assert (world.now.refusal, world.now.refused, world.now.feedback) == ("check.failed", 1, text("words"))
+
+
 @refuses("gate.none", "call")
 def a_decision_where_none_is_asked() -> Any:
     return made(PLAIN).ask(approving(), PERSON)

@@ -167,6 +167,68 @@ def test_a_declared_reject_waits_for_a_person(world: RunnerWorld) -> None:
     assert [event["decision"] for event in world.log("gate.decided")] == ["reject"]
 
 
+SAME = 'printf -- "---\\nepoch: %s\\nresult: done\\n---\\nThe plan.\\n" "$STAGENT_EPOCH" >"$STAGENT_ARTIFACT"'
+
+
+def person(world: RunnerWorld, decision: str) -> State:
+    """A person decides the gate; returns where the run stands."""
+    command = cmd.DecideGate(decision=decision, channel="terminal")  # type: ignore[arg-type]
+    answer = world.service.submit(world.run, cmd.Caller(actor="person:x", kind="person"), command)
+    assert isinstance(answer, State), answer
+    return answer
+
+
+def test_who_sent_it_back_is_asked_again_when_it_comes_back_unchanged(world: RunnerWorld) -> None:
+    world.begin(GATED)
+    world.play((SAME, OK))
+    asked: list[str] = []
+
+    def ask(state: State, refusal: Refusal) -> bool:
+        asked.append(refusal.code)
+        return len(asked) == 1 and bool(person(world, "redo"))
+
+    assert world.drive(ask=ask) == "waiting"
+    assert asked == ["gate.waiting", "gate.rejected"]
+    assert world.ends() == [("ok", ""), ("ok", ""), ("refused", "gate.rejected")]
+
+
+@pytest.mark.parametrize("word", ["redo", "reject"])
+def test_what_is_approved_after_all_is_not_made_again(world: RunnerWorld, word: str) -> None:
+    world.begin(GATED)
+    world.play((SAME, OK), (SAME, OK), (WRITES, OK))
+    assert world.drive(policy(work={"decision": word, "reason": "No."})) == "waiting"
+    before, attempts = world.artifact.read_bytes(), len(world.played.specs)
+    person(world, "approve")
+    assert world.drive() == "ended"
+    assert (world.artifact.read_bytes(), len(world.played.specs)) == (before, attempts)
+
+
+def test_what_a_person_rejected_is_not_made_again_however_often_the_run_is_resumed(world: RunnerWorld) -> None:
+    world.begin({"work": {**GATED["work"], "retry": {"attempts": 1}}})
+    world.play((SAME, OK))
+    assert world.drive(policy(work={"decision": "reject", "reason": "No."})) == "waiting"
+    assert [world.drive(), world.drive()] == ["waiting", "waiting"]
+    assert world.ends() == [("ok", ""), ("refused", "gate.rejected")]
+    person(world, "redo")
+    world.play((WRITES, OK))
+    assert world.drive() == "waiting"
+    assert world.ends()[2:] == [("ok", "")]
+
+
+def test_a_person_who_is_asked_can_stop_the_runner(world: RunnerWorld) -> None:
+    world.begin(GATED)
+    world.play((WRITES, OK))
+    runner: Runner
+
+    def ask(state: State, refusal: Refusal) -> bool:
+        runner.stop("SIGINT")
+        return False
+
+    runner = world.runner(ask=ask)
+    assert runner.drive(world.state) == "interrupted"
+    assert world.now.status == "interrupted"
+
+
 def test_a_policy_answers_a_human_stage(world: RunnerWorld) -> None:
     world.begin({"ask": {"kind": "human", "transitions": {"yes": "complete", "no": "ask"}}})
     assert world.drive(policy(ask={"decision": "answer", "choice": "yes", "reason": "declared"})) == "ended"

@@ -111,7 +111,7 @@ def _script(options: Mapping[str, str], workdir: str) -> Path:
             "agent.script_missing",
             "the scripted agent has no script",
             where="agent scripted",
-            remedy="Name a JSON file with the option `script`.",
+            remedy="Name a JSON file that says what it does: --script FILE.",
         )
     path = Path(workdir, given).absolute()
     _check(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from stagent.cli.hints import deciding, going_on
 from stagent.core.state import State
 from stagent.engine.service import RunService
 from stagent.engine.standing import Driver
@@ -9,7 +10,7 @@ from stagent.engine.standing import Driver
 
 def awaited(service: RunService, state: State, driver: Driver) -> tuple[str, str]:
     """Return what a run waits for, and the command that helps."""
-    go_on = f"stagent run --resume {state.run}"
+    go_on = going_on(state)
     if state.ended:
         return "", f"stagent show {state.run}"
     if state.status != "running":
@@ -36,10 +37,12 @@ def _gate(service: RunService, state: State) -> tuple[str, str] | None:
     decided = state.gate.decision if state.gate is not None else ""
     if stage.kind == "human" and not decided:
         choices = ", ".join(sorted(stage.transitions))
-        return f"a person's choice: {choices}", f"stagent answer {state.run} --choice CHOICE"
+        return f"a person's choice: {choices}", deciding(stage, state.run)
+    if decided == "redo" and state.refusal == "gate.rejected" and state.mode == "headless":
+        return "a person's decision again: what was sent back came back unchanged", deciding(stage, state.run)
     if state.gate is None or (decided and decided != "reject"):
         return None
     if decided == "reject":
         return "a new artifact: a person rejected this one", f"stagent redo {state.run}"
     again = " again: what was approved has changed" if state.gate.stale else ""
-    return f"a person's decision{again}", f"stagent approve {state.run}   (or reject, redo)"
+    return f"a person's decision{again}", deciding(stage, state.run)

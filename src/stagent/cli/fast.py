@@ -13,6 +13,7 @@ import msgspec
 from stagent.bootstrap import Home
 from stagent.cli import output, select
 from stagent.cli.awaits import awaited
+from stagent.cli.hints import going_on
 from stagent.core.masking import mask
 from stagent.core.state import State
 from stagent.engine.projections.live import picker, shown
@@ -216,7 +217,7 @@ def _working(state: State) -> None:
         )
     if not state.live:
         raise RefusedError(
-            f"run.{state.status}", f"the run is {state.status}", where=state.run, remedy="Go on: stagent continue."
+            f"run.{state.status}", f"the run is {state.status}", where=state.run, remedy=f"Go on: {going_on(state)}."
         )
 
 

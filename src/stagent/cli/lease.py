@@ -10,6 +10,7 @@ import msgspec
 from stagent import disk
 from stagent.bootstrap import Home
 from stagent.cli import output, pending, people, select, whereabouts
+from stagent.cli.hints import going_on
 from stagent.cli.options import selector_options
 from stagent.cli.select import Selector, choose
 from stagent.config import DataHome
@@ -29,7 +30,10 @@ from stagent.errors import RefusedError, StoreError
 @click.option("--reason", help="Why, for the log.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def interrupt_command(selector: Selector, reason: str | None, as_json: bool) -> int:
-    """Pause a run: nobody drives it until somebody continues it."""
+    """Pause a run: nobody drives it until somebody goes on with it.
+
+    Asks at the terminal when another session, or a runner, drives it.
+    """
     home = Home()
     try:
         chosen = choose(home, selector)
@@ -46,7 +50,7 @@ def interrupt_command(selector: Selector, reason: str | None, as_json: bool) -> 
         if isinstance(answer, Refusal):
             return output.refused(answer, as_json_too=as_json)
         _stop_agents(state, quiet=as_json)
-        _say(answer, as_json, f"{chosen.run} is interrupted in stage {answer.stage}. Go on: stagent continue")
+        _say(answer, as_json, f"{chosen.run} is interrupted in stage {answer.stage}. Go on: {going_on(answer)}")
         return 0
     finally:
         home.close()
@@ -115,6 +119,7 @@ def _go_on(wanted: Wanted, as_json: bool) -> Refusal | None:
         chosen, moved = _resumable(home, wanted, session)
         service = chosen.service
         state = service.state(chosen.run)
+        _headless(service, state, wanted, session)
         if not moved:
             whereabouts.project(service, state, force=wanted.force)
             whereabouts.session(home, service, state, session, force=wanted.force)
@@ -135,6 +140,19 @@ def _go_on(wanted: Wanted, as_json: bool) -> Refusal | None:
         return None
     finally:
         home.close()
+
+
+def _headless(service: RunService, state: State, wanted: Wanted, session: str | None) -> None:
+    """Refuse to leave a headless run that nobody drives to a caller outside of a session who did not ask for that."""
+    idle = state.lease is None or service.gatherer.holder_alive(state) is False
+    if session is None and state.mode == "headless" and idle and not (wanted.take_over or state.ended):
+        raise RefusedError(
+            "continue.headless",
+            "a runner drove this run, and outside of a session nothing would go on by itself",
+            where=state.run,
+            remedy=f"Go on with a runner: {going_on(state)}; to move it by hand: "
+            f"stagent continue {state.run} --take-over.",
+        )
 
 
 def _orderer(wanted: Wanted, state: State, session: str | None) -> Caller:

@@ -12,9 +12,11 @@ from stagent.bootstrap import Home
 from stagent.cli import output
 from stagent.cli.options import selector_options
 from stagent.cli.select import Selector, choose
+from stagent.cli.status import stand
 from stagent.cli.words import moment, plain
 from stagent.core.events import unseal
 from stagent.core.ports import Record
+from stagent.core.state import State
 from stagent.engine.describe import describe
 from stagent.engine.service import RunService
 
@@ -33,10 +35,11 @@ def log_command(selector: Selector, follow: bool, as_json: bool) -> int:
         printer = _Printer(chosen.service, chosen.run, as_json=as_json)
         while True:
             # Read before the events: nothing follows the end of a run, so nothing is missed after it.
-            ended = chosen.service.state(chosen.run).ended
+            state = chosen.service.state(chosen.run)
             printer.catch_up()
-            if ended or not follow:
+            if state.ended or not follow:
                 return output.ERROR if printer.broken else output.OK
+            printer.standing(state)
             time.sleep(_POLL)
     finally:
         home.close()
@@ -51,6 +54,7 @@ class _Printer:
         self._line = _document if as_json else self._words
         self._seq = 0
         self._actor = ""
+        self._idle = ""
         self.broken = False
 
     def catch_up(self) -> None:
@@ -63,6 +67,14 @@ class _Printer:
                 output.note(f"event {record.seq} cannot be read: {error}")
                 self.broken = True
         sys.stdout.flush()
+
+    def standing(self, state: State) -> None:
+        """Say so, once for each, when the run goes no further before somebody does something."""
+        now = stand(self._service, state)
+        idle = f"Waits for {now.waits_for}. Next: {now.remedy}" if now.driver in ("stale", "waiting", "none") else ""
+        if idle and idle != self._idle:
+            output.note(idle)
+        self._idle = idle
 
     def _words(self, record: Record) -> str:
         envelope = unseal(record.body)

@@ -31,6 +31,13 @@ _SESSION_WAITS = {
     "notification": "somebody to look at the session",
 }
 """What a hook notes about a waiting session -> how people say it."""
+_HELD = {
+    "attempt.stopped": "Stopped:  the last attempt, from outside",
+    "budget.paused": "Paused:   by the budget",
+    "gate.redo": "Redo:     a person sent the work back",
+    "gate.rejected": "Rejected: by a person",
+}
+"""What stands between the run and the next stage without being the engine's refusal of the work."""
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
@@ -208,7 +215,7 @@ def _print(service: RunService, state: State, standing: Standing) -> None:
     if standing.doubt:
         output.line(f"Doubt:    {plain(standing.doubt)}")
     if standing.refusal:
-        output.line(f"Refused:  {standing.refusal}")
+        output.line(_HELD.get(standing.refusal, f"Refused:  {standing.refusal}"))
         for line in wrapped(standing.feedback.strip(), "          ", limit=_REFUSAL_LINES):
             output.line(line)
     output.line(f"Log head: {state.head}")

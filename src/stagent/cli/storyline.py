@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import click
 
 from stagent.cli.words import amount, duration, moment, plain, wrapped
-from stagent.core.story import DECIDED, Attempt, CheckRun, Decision, Story, Visit
+from stagent.core.story import DECIDED, Attempt, CheckRun, Decision, Story, Visit, left
 
 _TEXT_LINES = 8
 _GOOD = frozenset({"ok", "pass", "approved"})
@@ -74,14 +74,14 @@ class _Writer:
             parts.append(used(attempt.tokens, attempt.cost_usd))
         if attempt.stream_bytes:
             parts.append(f"stream {amount(attempt.stream_bytes)}")
-        if attempt.exit not in (None, 0):
-            parts.append(f"exit {attempt.exit}")
+        if attempt.exit:
+            parts.append(left(attempt.exit))
         why = f" ({attempt.code})" if attempt.code and attempt.code != f"attempt.{attempt.outcome}" else ""
         yield f"     attempt {attempt.number:<2} {', '.join(parts)}{why}"
         yield from _quoted(attempt.text)
 
     def _check(self, check: CheckRun) -> Iterator[str]:
-        code = f", exit {check.exit}" if check.exit not in (None, 0) else ""
+        code = f", {left(check.exit)}" if check.exit else ""
         spent = f", {duration(check.millis)}" if check.ended is not None else ""
         yield f"     check      {check.name}: {self._word(check.outcome)}{code}{spent}"
         if check.protected:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from stagent.core import events as ev
+from stagent.core.story import left
 
 
 def describe(data: ev.Event) -> str:
@@ -25,7 +26,7 @@ def _attempt(data: ev.AttemptStarted) -> str:
 
 def _attempt_over(data: ev.AttemptEnded) -> str:
     why = f" ({data.code})" if data.code and data.code != f"attempt.{data.outcome}" else ""
-    code = f", exit {data.exit}" if data.exit not in (None, 0) else ""
+    code = f", {left(data.exit)}" if data.exit else ""
     return f"attempt {data.number} at {data.stage}: {data.outcome}{why}{code}"
 
 
@@ -52,7 +53,7 @@ def _agent_over(data: ev.AgentEnded) -> str:
 
 
 def _check_over(data: ev.CheckEnded) -> str:
-    code = f", exit {data.exit}" if data.exit not in (None, 0) else ""
+    code = f", {left(data.exit)}" if data.exit else ""
     return f"check {data.name}: {data.outcome}{code} ({data.millis / 1000:.1f} s)"
 
 

@@ -19,14 +19,16 @@ def driver_of(service: RunService, state: State) -> Driver:
     """Say how the process that holds a run does.
 
     `running`: it lives. `stale`: it is gone. `waiting`: a runner ended because a person must decide, and left nothing
-    undone. `ready`: since then a person has decided, so that the run can go on. `idle`: there is no process to look at.
+    undone. `ready`: since then a person has decided, and the run can go on. `idle`: there is no process to look at.
     `none`: nobody holds the run.
     """
     if state.lease is None:
         return "none"
     alive = service.gatherer.holder_alive(state)
     if alive is False and state.mode == "headless" and state.gate and not state.attempt_open:
-        return "ready" if state.gate.decision else "waiting"
+        # What is rejected, or came back as it was sent back, waits for another decision.
+        open_still = state.gate.decision in ("", "reject") or state.refusal == "gate.rejected"
+        return "waiting" if open_still else "ready"
     if alive is not None:
         return "running" if alive else "stale"
     holder = state.lease.holder

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 
 from stagent import processes
 from stagent.bootstrap import Home
+from stagent.cli.status import _print as show
 from stagent.cli.status import stand
 from stagent.core.events import Holder
 from stagent.core.state import Lease, State
@@ -117,6 +119,40 @@ def test_a_run_nobody_drives_names_the_way_on(opened: Any, status: str) -> None:
     standing = stand(service, msgspec.structs.replace(state, status=status, lease=None))
     assert (standing.driver, standing.word) == ("none", status)
     assert standing.remedy == f"stagent run --resume {state.run}"
+    session = stand(service, msgspec.structs.replace(state, status=status, lease=None, mode="session"))
+    assert session.remedy == f"stagent continue {state.run}"
+
+
+def test_what_came_back_unchanged_waits_for_a_person_again(opened: Any) -> None:
+    service, state = opened
+    assert state.gate is not None
+    gate = msgspec.structs.replace(state.gate, decision="redo")
+    alone = leased(state, kind="runner", pid=os.getpid(), started="another", host=HOST)
+    standing = stand(service, msgspec.structs.replace(alone, gate=gate, refusal="gate.rejected"))
+    assert standing.driver == "waiting"
+    assert "unchanged" in standing.waits_for
+    assert standing.remedy.startswith(f"stagent approve {state.run}")
+
+
+@pytest.mark.parametrize(
+    ("refusal", "line"),
+    [
+        ("attempt.stopped", "Stopped:  the last attempt, from outside"),
+        ("budget.paused", "Paused:   by the budget"),
+        ("gate.redo", "Redo:     a person sent the work back"),
+        ("gate.rejected", "Rejected: by a person"),
+        ("check.failed", "Refused:  check.failed"),
+    ],
+)
+def test_what_is_no_refusal_is_called_otherwise(
+    opened: Any, capsys: pytest.CaptureFixture[str], refusal: str, line: str
+) -> None:
+    service, state = opened
+    held = msgspec.structs.replace(state, refusal=refusal)
+    show(service, held, stand(service, held))
+    said = capsys.readouterr().out.splitlines()
+    assert line in said
+    assert sum(entry.startswith("Refused:") for entry in said) == (refusal == "check.failed")
 
 
 def test_from_a_process_of_its_own(finished: Any) -> None:

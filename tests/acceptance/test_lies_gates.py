@@ -281,7 +281,7 @@ def test_redo_carries_the_feedback_into_the_next_attempt(machine: Machine) -> No
         gated(machine), {**WORK, "plan": [[claim("PASS")], [shell("cat"), claim("PASS", body="\n2\n")]]}
     )
     words = "Name the files you will touch."
-    assert machine.person("redo", run.run, words=[("changed?", words), ("[yes/no]", "yes")]).status == 0
+    assert machine.person("redo", run.run, words=[("changed?", f"{words}\n"), ("[yes/no]", "yes")]).status == 0
     anew = machine.resume(run.run)
     assert (anew.status, anew.place) == (4, ("plan", 1))
     assert words in anew.said()
@@ -294,7 +294,7 @@ def test_reject_leaves_the_run_waiting(machine: Machine) -> None:
     run = machine.session(gated(machine))
     run.claim("PASS")
     assert run.advance().code == "gate.waiting"
-    assert machine.person("reject", run.run, words=[("changed?", "Not like this."), ("[yes/no]", "yes")]).status == 0
+    assert machine.person("reject", run.run, words=[("changed?", "Not like this.\n"), ("[yes/no]", "yes")]).status == 0
     answer = run.advance()
     assert (answer.status, answer.code) == (2, "gate.rejected")
     assert run.place == ("plan", 1)

@@ -18,7 +18,7 @@ WORDS = {
     "new": "begin with a fresh sandbox; `new=empty`: before its repository is made",
     "file": "write the block to this file of the sandbox",
     "exit": "the exit status that the last command of the block ends with",
-    "says": "run the block at a person's terminal and give these answers, separated by |",
+    "says": "run the block at a person's terminal and give these answers, separated by |, with \\n for a further line",
     "stage": "the JSON object is a stage of a workflow",
     "shown": "a block of text for people, with nothing in it to run",
 }

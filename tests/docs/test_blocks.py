@@ -87,7 +87,11 @@ class Place:
     def _run(self, command: str, block: Block) -> Ran:
         answers = block.directive.get("says")
         asks = answers is not None and not command.startswith("echo ")
-        return self.sandbox.person(command, (answers or "").split("|")) if asks else self.sandbox.run(command)
+        return (
+            self.sandbox.person(command, (answers or "").replace("\\n", "\n").split("|"))
+            if asks
+            else self.sandbox.run(command)
+        )
 
     # -- the rest --------------------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from stagent.bootstrap import Home
 from stagent.cli import output
 from stagent.cli.options import selector_options
 from stagent.cli.select import Selector, choose
-from stagent.cli.words import plain, width
+from stagent.cli.words import colourful, plain, width
 from stagent.core.story import FileChange
 from stagent.engine.differences import since_start
 
@@ -65,7 +65,8 @@ def _whole(diff: bytes) -> None:
         sys.stdout.buffer.write(diff)
         sys.stdout.buffer.flush()
         return
+    colours = _COLOURS if colourful() else ()
     for line in diff.decode("utf-8", "replace").removesuffix("\n").split("\n"):
-        colour = next((colour for start, colour in _COLOURS if line.startswith(start)), None)
-        bold = line.startswith(("diff --git ", "+++", "---"))
+        colour = next((colour for start, colour in colours if line.startswith(start)), None)
+        bold = bool(colours) and line.startswith(("diff --git ", "+++", "---"))
         output.line(click.style(plain(line), fg=colour, bold=bold) if colour or bold else plain(line))

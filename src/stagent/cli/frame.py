@@ -46,10 +46,13 @@ def _nothing(mode: str) -> TextIO:
     return cast(TextIO, open(os.devnull, mode, encoding="utf-8"))
 
 
-def drop_output() -> None:
-    """Let everything else that is printed lead nowhere: whoever read it is gone, or there is no room for it."""
+def drop_output(stream: TextIO | None = None) -> None:
+    """Let everything else that is printed (or written to `stream`) lead nowhere: nobody reads it, or there is no room.
+
+    Also what is still buffered: it would fail once more at the end, and change the exit status.
+    """
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
+    os.dup2(nowhere, (stream or sys.stdout).fileno())
     os.close(nowhere)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import click
 
 from stagent.bootstrap import Home
-from stagent.cli import output, people
+from stagent.cli import gateview, output, people
 from stagent.cli.options import selector_options
 from stagent.cli.select import Selector, choose
 from stagent.core.refusals import Refusal
@@ -23,7 +23,11 @@ def _decide(selector: Selector, decision: str, choice: str, feedback: str | None
         tty = people.terminal(decision, state)
         try:
             gathered = chosen.service.gate_evidence(state)
-            people.show(chosen.service, state, gathered, tty)
+            refusal = people.impossible(chosen.service, state, tty, gathered.evidence, decision, choice)
+            if refusal is not None:
+                return output.refused(refusal, as_json_too=as_json)
+            for line in gateview.shown(chosen.service, state, gathered):
+                tty.say(line)
             words = _words(tty, decision, feedback)
             asked = tty.ask(f"{decision.capitalize()}{' ' + choice if choice else ''}? [yes/no] ")
             if asked is None or asked.lower() not in ("y", "yes"):
@@ -47,7 +51,7 @@ def _words(tty: people.Terminal, decision: str, feedback: str | None) -> str:
         return sys.stdin.read()
     if feedback is not None or decision in ("approve", "answer"):
         return feedback or ""
-    words = tty.ask("What is to be changed? ") or ""
+    words = people.feedback(tty)
     if not words:
         raise UsageError("gate.feedback", "no feedback", where=decision, remedy="Say what is to be changed.")
     return words

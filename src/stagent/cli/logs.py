@@ -17,7 +17,7 @@ from stagent.cli import output
 from stagent.cli.options import selector_options
 from stagent.cli.select import Chosen, Selector, choose
 from stagent.cli.spoken import ending, heading, spoken
-from stagent.cli.words import plain_lines
+from stagent.cli.words import colourful, plain_lines
 from stagent.core.ids import is_run
 from stagent.core.masking import mask_bytes
 from stagent.core.state import State
@@ -98,7 +98,7 @@ class _Printer:
         self._run = chosen.run
         self._how = how
         self._folder = chosen.service.home.project(chosen.service.project) / "streams" / chosen.run
-        self._colour = sys.stdout.isatty()
+        self._colour = colourful()
 
     def print(self, names: list[str], *, everything: bool) -> None:
         """Print the named attempts, all, or the last; with `follow` all that come later too.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from contextlib import suppress
 
 import msgspec
 
@@ -37,9 +36,11 @@ def line(text: str = "") -> None:
 def note(text: str) -> None:
     """Print a message for people; that nobody can read it changes nothing."""
     sys.stdout.flush()
-    with suppress(OSError):
+    try:
         sys.stderr.write(text + "\n")
         sys.stderr.flush()
+    except OSError:
+        frame.drop_output(sys.stderr)
 
 
 def as_json(value: object) -> None:

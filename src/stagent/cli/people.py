@@ -8,23 +8,22 @@ from __future__ import annotations
 
 import getpass
 import os
-import select
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 
 from stagent import processes
+from stagent.cli import outside, prompt
 from stagent.core.canonical import digest
 from stagent.core.commands import Caller, DecideGate
+from stagent.core.decide import decide as judged
 from stagent.core.evidence import Evidence
-from stagent.core.masking import mask
 from stagent.core.refusals import Refusal
 from stagent.core.state import State
-from stagent.engine.evidence import HOST, Gathered
+from stagent.engine.evidence import HOST
 from stagent.engine.service import RunService
 from stagent.errors import RefusedError
 
 AGENT_NAMES = frozenset({"claude", "codex", "gemini", "opencode"})
-_SHOWN_LINES = 400
-_POLL = 0.5
 _YES = frozenset({"y", "yes"})
 
 
@@ -33,35 +32,60 @@ class Terminal:
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
+        self.gone = False
 
     @property
     def name(self) -> str:
         """The terminal's name, for the log: the one it goes by for everybody, not `/dev/tty`."""
         return processes.terminal()
 
+    @property
+    def descriptor(self) -> int:
+        """The open terminal, for a program that is to have it for a while."""
+        return self._descriptor
+
+    @property
+    def in_front(self) -> bool:
+        """Whether this process may read here: in the background, asking would stop it."""
+        try:
+            return os.tcgetpgrp(self._descriptor) == os.getpgrp()
+        except OSError:
+            self.gone = True
+            return False
+
     def say(self, text: str) -> None:
-        """Write a line."""
-        os.write(self._descriptor, (text + "\r\n").encode("utf-8", "replace"))
+        """Write a line; that nobody can read it changes nothing."""
+        with self._there():
+            prompt.write(self._descriptor, text + "\n")
 
     def ask(self, question: str, meanwhile: Callable[[], bool] = lambda: False) -> str | None:
-        """Ask and return the answer; None when the terminal closed or `meanwhile` said that it is settled."""
-        os.write(self._descriptor, question.encode("utf-8", "replace"))
-        answer = b""
-        while True:
-            ready, _, _ = select.select([self._descriptor], [], [], _POLL)
-            if ready:
-                part = os.read(self._descriptor, 4096)
-                if not part:
-                    return None
-                answer += part
-                if b"\n" in answer or b"\r" in answer:
-                    return answer.decode("utf-8", "replace").strip()
-            elif meanwhile():
-                return None
+        """Ask for one line and return it; None when the terminal is `gone` or `meanwhile` said that it is settled."""
+        with self._there():
+            return prompt.ask(self._descriptor, question, prompt.one_line, meanwhile)
+        return None
+
+    def text(self, question: str, meanwhile: Callable[[], bool] = lambda: False, *, word: str = "") -> str | None:
+        """Ask for lines that an empty one ends, or for this one `word`; None as with `ask`."""
+
+        def over(typed: bytes) -> bool:
+            return prompt.empty_line(typed) or (word != "" and typed.rstrip(b"\r\n") == word.encode() != typed)
+
+        with self._there():
+            return prompt.ask(self._descriptor, question, over, meanwhile)
+        return None
 
     def close(self) -> None:
-        """Give the terminal back."""
+        """Give the terminal back; what was typed and not asked for is no command for the shell."""
+        with self._there():
+            prompt.forget(self._descriptor)
         os.close(self._descriptor)
+
+    @contextmanager
+    def _there(self) -> Iterator[None]:
+        try:
+            yield
+        except prompt.ClosedError:
+            self.gone = True
 
 
 def agent_above(engines: Collection[int] = ()) -> str | None:
@@ -139,109 +163,40 @@ def confirm(what: str, question: str, state: State | None = None) -> Caller:
         tty.close()
 
 
-def show(service: RunService, state: State, gathered: Gathered, tty: Terminal) -> None:
-    """Show on the terminal what a decision would be about: the very bytes it will be bound to."""
-    stage = service.workflow(state).stages[state.stage]
-    found = gathered.evidence.artifact if stage.kind != "human" else None
-    tree = gathered.evidence.tree
-    tty.say(f"Run {state.run}: stage {state.stage}" + (f" ({_plain(stage.title)})" if stage.title else ""))
-    tty.say(f"  epoch {state.epoch}, log head {state.head}")
-    if found is not None:
-        tty.say(f"  artifact {_plain(found.path)}")
-        tty.say(f"  result {_plain(found.result) or '(none)'}, body {found.body[:16]}")
-    if tree is not None:
-        changes = service.workspace.changes(state.baseline, tree) if state.baseline else []
-        tty.say(f"  project tree {tree[:16]}, {len(changes)} paths changed since the start")
-        _lines(tty, "    ", [f"{change.status} {change.path}" for change in changes], f"stagent diff {state.run}")
-    if found is not None:
-        tty.say("")
-        text = gathered.blobs.get(found.digest, b"").decode("utf-8", "replace")
-        _lines(tty, "  | ", mask(text).splitlines(), f"stagent show {state.run} --artifact {state.stage}")
-    tty.say("")
-
-
-def _lines(tty: Terminal, margin: str, lines: list[str], whole: str) -> None:
-    for line in lines[:_SHOWN_LINES]:
-        tty.say(margin + _plain(line))
-    if len(lines) > _SHOWN_LINES:
-        tty.say(f"{margin}... {len(lines) - _SHOWN_LINES} MORE LINES, not shown here; read all of them first: {whole}")
-
-
-def _plain(text: str) -> str:
-    """Return text that cannot steer the terminal: an artifact is the agent's word and may hold escape sequences."""
-    return "".join(letter if letter.isprintable() or letter == "\t" else "\N{REPLACEMENT CHARACTER}" for letter in text)
-
-
 def decide(
     service: RunService, state: State, tty: Terminal, evidence: Evidence, decision: str, choice: str, words: str
 ) -> State | Refusal:
     """Put a person's decision about what he was shown to the run."""
     text = words.strip().encode("utf-8", "replace")
+    command = _order(state, evidence, decision, choice, digest(text) if text else None)
+    return service.submit(state.run, caller(tty), command, {digest(text): text} if text else None)
+
+
+def impossible(
+    service: RunService, state: State, tty: Terminal, evidence: Evidence, decision: str, choice: str
+) -> Refusal | None:
+    """Say why a decision cannot be made here, before a person is asked for it."""
+    command = _order(state, evidence, decision, choice, None)
+    answer = judged(service.workflow(state), state, caller(tty), command, evidence)
+    return answer if isinstance(answer, Refusal) else None
+
+
+def _order(state: State, evidence: Evidence, decision: str, choice: str, text: str | None) -> DecideGate:
     found = evidence.artifact
-    command = DecideGate(
+    return DecideGate(
         decision=decision,  # type: ignore[arg-type]  # callers pass one of the four
         channel="terminal",
         choice=choice,
-        text=digest(text) if text else None,
+        text=text,
         body=found.body if found else None,
         tree=evidence.tree,
         anchor=state.head,
     )
-    return service.submit(state.run, caller(tty), command, {digest(text): text} if text else None)
 
 
-class Asker:
-    """Asks the person at the runner's own terminal when a gate opens."""
-
-    def __init__(self, service: RunService, run: str, *, quiet: bool, before: Callable[[], None]) -> None:
-        self._service = service
-        self._run = run
-        self._before = before
-        self._off = quiet or not (os.isatty(0) and os.isatty(1)) or agent_above() is not None
-
-    def ask(self, state: State, refusal: Refusal) -> bool:
-        """Return True when the gate was decided, here or elsewhere, False when nobody decides now."""
-        if self._off:
-            return False
-        self._before()
-        try:
-            tty = Terminal(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
-        except OSError:
-            return False
-        try:
-            return self._ask(tty, state)
-        finally:
-            tty.close()
-
-    def _ask(self, tty: Terminal, state: State) -> bool:
-        gathered = self._service.gate_evidence(state)
-        evidence = gathered.evidence
-        stage = self._service.workflow(state).stages[state.stage]
-        show(self._service, state, gathered, tty)
-
-        def settled() -> bool:
-            gate = self._service.state(self._run).gate
-            return gate is not None and bool(gate.decision)
-
-        if stage.kind == "human":
-            choices = sorted(stage.transitions)
-            answer = tty.ask(f"Choose {' | '.join(choices)} (empty: later): ", settled)
-            if answer is None:
-                return settled()
-            return bool(answer) and self._put(tty, state, evidence, "answer", answer, "")
-        answer = tty.ask("[a]pprove, [r]edo with feedback, or [l]ater? ", settled)
-        if answer is None:
-            return settled()
-        if answer.lower() in ("a", "approve"):
-            return self._put(tty, state, evidence, "approve", "", "")
-        if answer.lower() in ("r", "redo"):
-            words = tty.ask("Feedback: ") or ""
-            return bool(words) and self._put(tty, state, evidence, "redo", "", words)
-        return False
-
-    def _put(self, tty: Terminal, state: State, evidence: Evidence, decision: str, choice: str, words: str) -> bool:
-        answer = decide(self._service, state, tty, evidence, decision, choice, words)
-        if isinstance(answer, Refusal):
-            tty.say(answer.message)
-            return answer.code == "gate.changed"
-        return True
+def feedback(tty: Terminal, meanwhile: Callable[[], bool] = lambda: False) -> str:
+    """Have a person say what is to be changed; empty when he says nothing."""
+    word = "e" if outside.editor() else ""
+    how = "An empty line ends it" + (f"; {word} alone opens your editor" if word else "")
+    words = tty.text(f"What is to be changed? {how}: ", meanwhile, word=word)
+    return outside.edited(tty.descriptor, meanwhile) if word and words == word else words or ""

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-
 import click
 
 from stagent.bootstrap import Home, millis
 from stagent.cli import output
 from stagent.cli.runs import entries
-from stagent.cli.words import age, plain, table
+from stagent.cli.words import age, colourful, plain, table
 from stagent.errors import StagentError
 from stagent.runner.roster import Marks, Seen, seen
 
@@ -97,7 +95,7 @@ def _print(rows: list[Row]) -> None:
     lines = table(head, cells)
     output.line(lines[0])
     for line, row in zip(lines[1:], rows, strict=True):
-        colour = colours.get(row.condition) if sys.stdout.isatty() else None
+        colour = colours.get(row.condition) if colourful() else None
         output.line(click.style(line, fg=colour) if colour else line)
     for row in rows:
         if row.condition == "orphan":

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import cast
 
 import click
+import msgspec
 
 from stagent.bootstrap import Home
 from stagent.cli import backend, output, people, whereabouts
+from stagent.cli.asker import Asker
 from stagent.cli.reporter import Reporter, is_paused
 from stagent.config import value
 from stagent.core.commands import Caller, Resume
@@ -27,7 +28,6 @@ from stagent.engine.brief import label
 from stagent.engine.history import events
 from stagent.engine.service import RunService
 from stagent.errors import StoreError, UsageError
-from stagent.registry import resolve
 from stagent.runner.example import Example
 from stagent.runner.loop import Ending, Hooks, Runner, holder
 from stagent.runner.policy import Policy
@@ -79,54 +79,75 @@ def run_command(
     """
     home = Home()
     try:
+        way = _Way(agent=agent, script=script, given=given, unattended=unattended)
         policy = Policy.load(unattended) if unattended else None
         if resume is not None:
-            if policy is not None:
-                people.no_agent("declare decisions for a run that waits")
-            service = _project_of(home, resume)
-            agent_of = backend.choose(home.data, agent or (None if script else _drove(service, resume)), script, given)
-            _fits(policy, service.workflow(service.state(resume)))
-            _ready(service, agent_of)
-            state = _resume(service, resume)
-        else:
-            if task is None and agent is None and not example:
+            return _drive(_resumed(home, way, resume, policy), as_json)
+        if example or (task is None and agent is None):
+            if not example:
                 output.note(_NOTHING_NAMED)
-                example = True
-            chosen, agent_of = _start(
-                home, task, project, example, lambda: backend.choose(home.data, agent, script, given)
-            )
-            policy = policy or chosen.policy
-            service = chosen.service
-            _ready(service, agent_of)
-            state = _begin(home, service, chosen.task, flow or chosen.flow, policy)
-        return _drive(service, agent_of, state, policy, as_json)
+            return _drive(_example(home, policy, flow), as_json)
+        if task is None:
+            raise UsageError("run.no_task", "there is no task", where="run", remedy='Write it: stagent run "TASK".')
+        service = home.at(project or Path.cwd(), exact=project is not None, register=True)
+        return _drive(_begun(home, service, way, task, flow, policy), as_json)
     finally:
         home.close()
 
 
-class _Chosen:
-    """What is to be run where."""
+class _Way(msgspec.Struct, frozen=True, kw_only=True):
+    """How the agent is to be driven, as the command line says it."""
 
-    def __init__(self, service: RunService, task: str, flow: str | None, policy: Policy | None) -> None:
-        self.service = service
-        self.task = task
-        self.flow = flow
-        self.policy = policy
+    agent: str | None
+    script: Path | None
+    given: tuple[str, ...] = ()
+    unattended: Path | None = None
+
+    @property
+    def words(self) -> list[str]:
+        """The same once more, for whoever goes on from any folder."""
+        named = (("--agent", self.agent), ("--script", self.script), ("--unattended", self.unattended))
+        found = [(name, str(at.absolute() if isinstance(at, Path) else at)) for name, at in named if at is not None]
+        return [word for pair in (*found, *(("--option", entry) for entry in self.given)) for word in pair]
 
 
-def _start(
-    home: Home, task: str | None, project: Path | None, example: bool, choose: Callable[[], Driving]
-) -> tuple[_Chosen, Driving]:
-    if example:
-        made = Example.make()
-        service = home.at(made.project, register=True)
-        scripted = cast(Callable[[], AgentBackend], resolve("agents", "scripted"))()
-        output.note(f"Example repository: {made.project}")
-        return _Chosen(service, made.task, None, made.policy), (scripted, {"script": str(made.script)})
-    if task is None:
-        raise UsageError("run.no_task", "there is no task", where="run", remedy='Write it: stagent run "TASK".')
-    service = home.at(project or Path.cwd(), exact=project is not None, register=True)
-    return _Chosen(service, task, None, None), choose()
+class _Drive(msgspec.Struct, frozen=True, kw_only=True):
+    """What is to be driven and with what; `earlier` counts the events from before."""
+
+    service: RunService
+    state: State
+    driving: Driving
+    policy: Policy | None
+    way: _Way
+    earlier: int = 0
+
+
+def _example(home: Home, policy: Policy | None, flow: str | None) -> _Drive:
+    made = Example.make()
+    service = home.at(made.project, register=True)
+    output.note(f"Example repository: {made.project}")
+    way = _Way(agent="scripted", script=made.script)
+    return _begun(home, service, way, made.task, flow, policy or made.policy)
+
+
+def _begun(home: Home, service: RunService, way: _Way, task: str, flow: str | None, policy: Policy | None) -> _Drive:
+    driving = backend.choose(home.data, way.agent, way.script, way.given)
+    _ready(service, driving)
+    state = _begin(home, service, task, flow, policy)
+    return _Drive(service=service, state=state, driving=driving, policy=policy, way=way)
+
+
+def _resumed(home: Home, way: _Way, run: str, policy: Policy | None) -> _Drive:
+    if policy is not None:
+        people.no_agent("declare decisions for a run that waits")
+    service = _project_of(home, run)
+    name = way.agent or (None if way.script else _drove(service, run))
+    driving = backend.choose(home.data, name, way.script, way.given)
+    before = service.state(run)
+    _fits(policy, service.workflow(before))
+    _ready(service, driving)
+    state = _resume(service, run)
+    return _Drive(service=service, state=state, driving=driving, policy=policy, way=way, earlier=before.seq)
 
 
 def _ready(service: RunService, driving: Driving) -> None:
@@ -188,28 +209,30 @@ def _drove(service: RunService, run: str) -> str | None:
     return made[-1] if made else None
 
 
-def _drive(
-    service: RunService,
-    driving: Driving,
-    state: State,
-    policy: Policy | None,
-    as_json: bool,
-) -> int:
-    agent, options = driving
-    reporter = Reporter(service, state.run, as_json=as_json)
-    hooks = Hooks(
-        on_agent=reporter.agent,
-        on_check=reporter.check,
-        on_wait=reporter.wait,
-        ask=people.Asker(service, state.run, quiet=as_json, before=reporter.catch_up).ask,
+def _drive(asked: _Drive, as_json: bool) -> int:
+    service, run = asked.service, asked.state.run
+    agent, options = asked.driving
+
+    def stopping() -> bool:
+        return bool(runner.stopping)
+
+    reporter = Reporter(service, run, as_json=as_json, stopping=stopping, earlier=asked.earlier, again=asked.way.words)
+    asker = Asker(
+        service,
+        run,
+        quiet=as_json,
+        before=reporter.settle,
+        stopping=stopping,
+        hung_up=lambda: runner.stop("SIGHUP"),
     )
-    runner = Runner(service, agent, state.run, policy=policy, options=options, hooks=hooks)
+    hooks = Hooks(on_agent=reporter.agent, on_check=reporter.check, on_wait=reporter.wait, ask=asker.ask)
+    runner = Runner(service, agent, run, policy=asked.policy, options=options, hooks=hooks)
     service.listeners.append(reporter.catch_up)
-    reporter.catch_up()
-    with _signals(runner):
-        ending = runner.drive(state)
-    reporter.catch_up()
-    final = service.state(state.run)
+    with _signals(runner), reporter:
+        reporter.catch_up()
+        ending = runner.drive(asked.state)
+        reporter.catch_up()
+    final = service.state(run)
     reporter.summary(final, ending)
     return _status(final, ending, runner.stopping)
 

@@ -11,7 +11,7 @@ from stagent.bootstrap import Home
 from stagent.cli import output, storyline
 from stagent.cli.options import selector_options
 from stagent.cli.select import Chosen, Selector, choose
-from stagent.cli.words import plain_lines
+from stagent.cli.words import colourful, plain_lines
 from stagent.core import events as ev
 from stagent.core.masking import mask
 from stagent.core.ports import BlobGone
@@ -43,7 +43,7 @@ def show_command(selector: Selector, artifact: str | None, check: str | None, ev
             if as_json:
                 output.as_json(story)
             else:
-                for line in storyline.lines(story, colour=sys.stdout.isatty()):
+                for line in storyline.lines(story, colour=colourful()):
                     output.line(line)
         return output.OK
     finally:
@@ -123,6 +123,6 @@ def _event(chosen: Chosen, seq: int, as_json: bool) -> None:
     output.as_json(document)
     for path, item in texts.items():
         output.line()
-        output.line(click.style(f"{path} ({item['digest'][:12]}):", bold=True) if sys.stdout.isatty() else f"{path}:")
+        output.line(click.style(f"{path} ({item['digest'][:12]}):", bold=True) if colourful() else f"{path}:")
         for line in plain_lines(item["text"].removesuffix("\n")):
             output.line(f"  {line}")

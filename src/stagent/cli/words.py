@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
 import sys
@@ -55,6 +56,16 @@ def age(millis: int) -> str:
 def moment(millis: int) -> str:
     """Return unix milliseconds as local date and time."""
     return datetime.fromtimestamp(millis / 1000, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def dumb() -> bool:
+    """Say whether the terminal understands nothing but letters."""
+    return os.environ.get("TERM", "") in ("", "dumb")
+
+
+def colourful() -> bool:
+    """Say whether standard output is to be coloured: a terminal that can, and nobody asked for none."""
+    return sys.stdout.isatty() and not dumb() and not os.environ.get("NO_COLOR")
 
 
 def width(text: str) -> int:

@@ -24,7 +24,7 @@ import pyte
 
 from acceptance.support import Done, Machine, wait_for
 
-SECONDS = 30.0
+SECONDS = 60.0
 _LEADER = r"""
 import fcntl, json, os, signal, sys, termios, time
 order = json.loads(sys.argv[1])

@@ -65,10 +65,10 @@ class Asker:
 
     def _over(self, asked: State) -> bool:
         """Say whether there is nothing to ask any more: the runner stops, or the run is not what it was."""
+        if self._stopping():
+            return True
         now = self._service.state(self._run)
-        return self._stopping() or any(
-            getattr(now, part) != getattr(asked, part) for part in ("gate", "status", "lease", "epoch")
-        )
+        return any(getattr(now, part) != getattr(asked, part) for part in ("gate", "status", "lease", "epoch"))
 
 
 class _Question:

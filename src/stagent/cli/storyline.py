@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import click
 
 from stagent.cli.words import amount, duration, moment, plain, wrapped
-from stagent.core.story import DECIDED, Attempt, CheckRun, Decision, Story, Visit, left
+from stagent.core.story import DECIDED, Attempt, CheckRun, Decision, Story, Visit
+from stagent.engine.describe import left
 
 _TEXT_LINES = 8
 _GOOD = frozenset({"ok", "pass", "approved"})

@@ -6,18 +6,10 @@ says that there is none.
 
 from __future__ import annotations
 
-from signal import Signals
-
 import msgspec
 
 DECIDED = {"approve": "approved", "reject": "rejected", "redo": "sent back with feedback", "answer": "answered"}
 """The words for what was decided at a gate."""
-
-
-def left(code: int) -> str:
-    """Return how a process ended that did not end well, by its exit status; below zero a signal ended it."""
-    names = {-number: number.name for number in Signals}
-    return f"ended by {names.get(code, f'signal {-code}')}" if code < 0 else f"exit {code}"
 
 
 class Attempt(msgspec.Struct, kw_only=True):

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from signal import Signals
+
 from stagent.core import events as ev
-from stagent.core.story import left
 
 
 def describe(data: ev.Event) -> str:
     """Return what an event says, in one line without free text."""
     return _WORDS[type(data)](data)  # type: ignore[no-any-return,operator]  # one entry per event type, tested
+
+
+def left(code: int) -> str:
+    """Return how a process ended that did not end well, by its exit status; below zero a signal ended it."""
+    names = {-number: number.name for number in Signals}
+    return f"ended by {names.get(code, f'signal {-code}')}" if code < 0 else f"exit {code}"
 
 
 def _started(data: ev.RunStarted) -> str:

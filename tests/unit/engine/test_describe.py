@@ -1,10 +1,10 @@
-"""How a story says what happened."""
+"""How events are put into words."""
 
 from __future__ import annotations
 
 import pytest
 
-from stagent.core.story import left
+from stagent.engine.describe import left
 
 
 @pytest.mark.parametrize(

@@ -17,11 +17,10 @@ _NOT_FOUND = 127
 
 def page(descriptor: int, text: str, meanwhile: Callable[[], bool] = lambda: False) -> bool:
     """Show text in `$PAGER`, else `less`; return whether that could be started."""
-    with tempfile.NamedTemporaryFile("w", suffix=".txt", encoding="utf-8", errors="replace") as file:
-        file.write(text)
-        file.flush()
-        with open(file.name, "rb") as source:
-            return _lent(os.environ.get("PAGER") or "less", source.fileno(), descriptor, meanwhile) != _NOT_FOUND
+    with tempfile.TemporaryFile() as file:
+        file.write(text.encode("utf-8", "replace"))
+        file.seek(0)
+        return _lent(os.environ.get("PAGER") or "less", file.fileno(), descriptor, meanwhile) != _NOT_FOUND
 
 
 def editor() -> str:
@@ -33,7 +32,6 @@ def edited(descriptor: int, meanwhile: Callable[[], bool] = lambda: False) -> st
     """Have the person write a text in his editor, and return it; empty when he leaves nothing."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "feedback.md"
-        path.touch()
         _lent(f"{editor()} {shlex.quote(str(path))}", descriptor, descriptor, meanwhile)
         return path.read_text(encoding="utf-8", errors="replace").strip() if path.exists() else ""
 

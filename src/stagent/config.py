@@ -104,6 +104,10 @@ class DataHome:
         """Where the locks lie that say how many attempts run at once."""
         return self.root / "slots"
 
+    def turn(self, session: str) -> Path:
+        """The file whose lock lets one call at a time give an agent session a run."""
+        return self.root / "turns" / session
+
     @property
     def templates(self) -> Path:
         """Where the user's own workflows lie, each in a folder of its name."""

@@ -10,6 +10,7 @@ import msgspec
 from stagent import disk
 from stagent.bootstrap import Home
 from stagent.cli import output, pending, people, select, whereabouts
+from stagent.cli.alone import alone
 from stagent.cli.hints import going_on
 from stagent.cli.options import selector_options
 from stagent.cli.select import Selector, choose
@@ -115,22 +116,11 @@ def _go_on(wanted: Wanted, as_json: bool) -> Refusal | None:
     """Continue a run and say where it stands, or return why not."""
     home = Home()
     try:
-        session = os.environ.get(select.SESSION)
-        chosen, moved = _resumable(home, wanted, session)
-        service = chosen.service
-        state = service.state(chosen.run)
-        _headless(service, state, wanted, session)
-        if not moved:
-            whereabouts.project(service, state, force=wanted.force)
-            whereabouts.session(home, service, state, session, force=wanted.force)
-        who = _orderer(wanted, state, session)
-        holder = select.session_holder(session, state.folder)
-        command = Resume(holder=holder, head=service.workspace.head(), take_over=wanted.take_over)
-        answer = service.submit(chosen.run, who, command)
+        session = os.environ.get(select.SESSION) or None
+        with alone(home.data, session):
+            service, answer = _resume(home, wanted, session)
         if isinstance(answer, Refusal):
             return answer
-        if session is not None:
-            home.index.rebind_session(chosen.run, session)
         brief = service.brief(answer)
         if as_json:
             output.as_json({"run": answer.run, "stage": answer.stage, "fence": answer.fence, "tick": brief.tick()})
@@ -153,6 +143,40 @@ def _headless(service: RunService, state: State, wanted: Wanted, session: str | 
             remedy=f"Go on with a runner: {going_on(state)}; to move it by hand: "
             f"stagent continue {state.run} --take-over.",
         )
+
+
+def _resume(home: Home, wanted: Wanted, session: str | None) -> tuple[RunService, State | Refusal]:
+    """Give the run to this session, or to whoever calls outside of one; return its new state, or why not."""
+    chosen, moved = _resumable(home, wanted, session)
+    service = chosen.service
+    state = service.state(chosen.run)
+    _headless(service, state, wanted, session)
+    if session is not None:
+        _without_another(home, chosen, session)
+    if not moved:
+        whereabouts.project(service, state, force=wanted.force)
+        whereabouts.session(home, service, state, session, force=wanted.force)
+    who = _orderer(wanted, state, session)
+    holder = select.session_holder(session, state.folder)
+    command = Resume(holder=holder, head=service.workspace.head(), take_over=wanted.take_over)
+    answer = service.submit(chosen.run, who, command)
+    if session is not None and isinstance(answer, State):
+        home.index.rebind_session(chosen.run, session)
+    return service, answer
+
+
+def _without_another(home: Home, chosen: select.Chosen, session: str) -> None:
+    """Refuse to give a session a second unfinished run: nobody could say any more which one it means."""
+    own = select.session_run(home, session)
+    if own is None or own.run == chosen.run:
+        return
+    raise RefusedError(
+        "continue.live_run",
+        f"this session has an unfinished run of its own: {own.run}",
+        where=chosen.run,
+        remedy=f"Go on with it: stagent continue {own.run}; end it: /stagent:cancel; or use another session.",
+        fields={"run": own.run},
+    )
 
 
 def _orderer(wanted: Wanted, state: State, session: str | None) -> Caller:

@@ -11,6 +11,7 @@ import msgspec
 
 from stagent.bootstrap import Home
 from stagent.cli import lease, output, pending, people, select
+from stagent.cli.alone import alone
 from stagent.config import DataHome, value
 from stagent.core.ids import is_session, run_id
 from stagent.core.masking import mask
@@ -81,14 +82,15 @@ def _set_up(asked: Asked, as_json: bool) -> int:
             raise UsageError(
                 "session.id", "the session id has a form this program does not accept", remedy="Report it."
             )
-        live = _live(home, session, asked.force)
-        if live is not None and not asked.force:
-            raise _has_live_run(home, live)
-        service = home.at(asked.project or Path.cwd(), exact=asked.project is not None, register=True)
-        request = _request(home, service, asked, session)
-        if live is not None:
-            _end(home, live, asked, as_json)
-        _begin(home, service, asked, request, where, as_json)
+        with alone(home.data, session):
+            live = _live(home, session, asked.force)
+            if live is not None and not asked.force:
+                raise _has_live_run(home, live)
+            service = home.at(asked.project or Path.cwd(), exact=asked.project is not None, register=True)
+            request = _request(home, service, asked, session)
+            if live is not None:
+                _end(home, live, asked, as_json)
+            _begin(home, service, asked, request, where, as_json)
         return 0
     finally:
         home.close()

@@ -350,3 +350,14 @@ def test_a_session_in_another_repository_does_not_go_on_unless_forced(paused: Se
     assert heir.cli("interrupt").status == 0
     machine.project = machine.root / "home"
     assert machine.person("continue", paused.run).status == 0
+
+
+@pytest.mark.rule("S3.10")
+def test_a_session_with_a_run_of_its_own_goes_on_with_no_other(paused: Session, flow: str) -> None:
+    heir = heir_of(paused)
+    own = heir.cli("start", "its own", "--flow", flow, "--json").json["run"]
+    for words in ((paused.run,), ("--session", SESSION)):
+        done = heir.cli("continue", *words, "--json")
+        assert (done.status, done.code, done.fields) == (2, "continue.live_run", {"run": own})
+    assert heir.cli("tick").json["run"] == own
+    assert paused.state.status == "interrupted"

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import msgspec
 
+from stagent import disk
 from stagent.bootstrap import Home
 from stagent.cli import output, pending, select, shellwords
 from stagent.config import DataHome
@@ -35,7 +36,8 @@ EVENTS = (
     *("PostToolUseFailure", "PermissionRequest", "SubagentStart", "SubagentStop", "Stop", "StopFailure"),
     *("Notification", "PreCompact", "PostCompact", "ConfigChange"),
 )
-VERBS = ("approve", "reject", "interrupt", "cancel")
+ENDS = ("interrupt", "cancel")
+VERBS = ("approve", "reject", *ENDS)
 
 
 class Standing(msgspec.Struct, frozen=True):
@@ -143,39 +145,60 @@ def _report(session: str) -> int:
     home = Home()
     try:
         kept = pending.take(home.data, session, *(f"stagent:{verb}" for verb in VERBS))
-        chosen = select.choose(home, select.Selector(session=session))
-        state = chosen.service.state(chosen.run)
         verb = kept.command.partition(":")[2]
+        words = pending.end_words(kept.args, verb) if verb in ENDS else pending.EndWords()
+        service, state = _meant(home, session, verb, words)
         why = ""
-        if verb == "cancel" and not state.live and not state.ended:
-            state, why = _cancelled(chosen.service, state, kept, session)
+        # No hook decides about a run that is named, or that nobody drives.
+        if not state.ended and (words.selects or (verb == "cancel" and not state.live)):
+            state, why = _ordered(service, state, kept, session, words)
         if why:
-            output.line(mask(f"Nothing was decided: {why}. In a terminal: stagent cancel {state.run}."))
+            output.line(mask(f"Nothing was decided: {why}. In a terminal: stagent {verb} {state.run}."))
             return output.OK
         if not _decided(state, verb, kept):
             output.line(mask(f"Nothing was decided: {_why(home.data, session, state, verb, kept)}"))
             return output.OK
-        if verb in ("interrupt", "cancel"):
-            _ended(home, chosen.service, state, verb)
+        if verb in ENDS:
+            _ended(home, service, state, verb, hard=words.hard)
         else:
-            _judged(chosen.service, state)
+            _judged(service, state)
         return output.OK
     finally:
         home.close()
 
 
-def _cancelled(service: RunService, state: State, kept: pending.Kept, session: str) -> tuple[State, str]:
-    """Cancel a run that nobody drives, as its session's person ordered; return the state, and why not.
+def _meant(home: Home, session: str, verb: str, words: pending.EndWords) -> tuple[RunService, State]:
+    """Return the session's own run, also where it is named. Raises RefusedError for any other."""
+    selector = select.Selector(session=words.session, topic=words.topic)
+    chosen = select.choose(home, selector if words.selects else select.Selector(session=session))
+    state = chosen.service.state(chosen.run)
+    if words.selects and state.session != session:
+        raise RefusedError(
+            "hook.other_run",
+            f"{state.run} is not the run of this session, so nothing was done to it",
+            where=f"/stagent:{verb}",
+            remedy=f"In a terminal: stagent {verb} {state.run}{' --hard' if words.hard else ''}.",
+            fields={"run": state.run},
+        )
+    return chosen.service, state
 
-    No lease names the process whose hooks count, so the order counts as one to take a run over does.
+
+def _ordered(
+    service: RunService, state: State, kept: pending.Kept, session: str, words: pending.EndWords
+) -> tuple[State, str]:
+    """Do to the session's run what its person ordered and no hook could decide; return the state, and why not.
+
+    The order counts as one to take a run over does.
     """
+    verb = kept.command.partition(":")[2]
     doubt = pending.doubt(kept)
     if doubt:
-        return state, f"cancel does not count: {doubt}"
-    text = kept.args.strip().encode("utf-8", "replace")
+        return state, f"{verb} does not count: {doubt}"
+    text = words.text.encode("utf-8", "replace")
     name = digest(text) if text else None
     caller = cmd.Caller(actor=f"person:command:{session}", kind="person")
-    answer = service.submit(state.run, caller, cmd.Cancel(text=name), {name: text} if name else None)
+    command = cmd.Cancel(text=name) if verb == "cancel" else cmd.Interrupt(reason=name)
+    answer = service.submit(state.run, caller, command, {name: text} if name else None)
     return (state, answer.what) if isinstance(answer, Refusal) else (answer, "")
 
 
@@ -212,13 +235,17 @@ def _judged(service: RunService, state: State) -> None:
         output.line(mask(f"Words: {text}"))
 
 
-def _ended(home: Home, service: RunService, state: State, verb: str) -> None:
+def _ended(home: Home, service: RunService, state: State, verb: str, *, hard: bool) -> None:
     agents = [agent.id for agent in state.others]
     if agents:
         output.line(f"STAGENT_STOP_AGENT_IDS: {' '.join(agents)}")
     if verb == "interrupt":
         output.line(f"{state.run} is interrupted in stage {state.stage}. Go on with: /stagent:continue")
         return
-    place = setup.archive(service.root, state.folder, "-cancelled", home.index.find_run(state.run).label)
-    output.line(f"{state.run} is cancelled" + (f"; its folder is now {place}" if place else "") + ".")
+    if hard:
+        disk.remove(service.folder(state).path, as_far_as_possible=True)
+        output.line(f"{state.run} is cancelled; its folder is removed, its log is kept.")
+    else:
+        place = setup.archive(service.root, state.folder, "-cancelled", home.index.find_run(state.run).label)
+        output.line(f"{state.run} is cancelled" + (f"; its folder is now {place}" if place else "") + ".")
     output.line(f"Log head: {state.head}")

@@ -105,7 +105,8 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
 def _pending() -> int:
     kept = pending.take(DataHome.locate(), pending.session_of_environment(), "stagent:continue")
     words = pending.continue_words(kept.args)
-    wanted = Wanted(selector=Selector(run=words.run), take_over=words.take_over, force=words.force, kept=kept)
+    selector = Selector(run=words.run, session=words.session)
+    wanted = Wanted(selector=selector, take_over=words.take_over, force=words.force, kept=kept)
     answer = _go_on(wanted, False)
     if answer is not None:
         raise answer.error()

@@ -30,6 +30,7 @@ _OPTION = re.compile(r"--([a-z][a-z-]*)(=|\s+|\Z)")
 _VALUE = re.compile(r"\"([^\"]*)\"|'([^']*)'|(\S+)")
 _LAST = re.compile(r"\s--(flow|mode|edit)(?:=|\s+)(?:\"([^\"]*)\"|'([^']*)'|(\S+))\s*\Z")
 _SWITCHES = ("take-over", "force-project-mismatch")
+_SELECTED = re.compile(r"(?<!\S)--(session|topic)(?:=|\s+)(?:\"([^\"]*)\"|'([^']*)'|(?!--)(\S+))")
 
 
 class Kept(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,8 +60,23 @@ class ContinueWords(msgspec.Struct, frozen=True, kw_only=True):
     """The arguments of `/stagent:continue`."""
 
     run: str | None = None
+    session: str | None = None
     take_over: bool = False
     force: bool = False
+
+
+class EndWords(msgspec.Struct, frozen=True, kw_only=True):
+    """The arguments of `/stagent:cancel` and `/stagent:interrupt`; `text` is why."""
+
+    text: str = ""
+    hard: bool = False
+    session: str | None = None
+    topic: str | None = None
+
+    @property
+    def selects(self) -> bool:
+        """Whether they name a run; else the session's own is meant."""
+        return self.session is not None or self.topic is not None
 
 
 def answered(action: Callable[[], int]) -> int:
@@ -185,18 +201,42 @@ def _expanded(reference: str | None) -> str | None:
 
 
 def continue_words(text: str) -> ContinueWords:
-    """Read `[RUN] [--take-over] [--force-project-mismatch]`. Raises UsageError for anything else."""
-    run, switches = None, set[str]()
-    for word in text.split():
-        if word.startswith("--"):
-            if word[2:] not in _SWITCHES:
-                raise _unknown(word, tuple(f"--{name}" for name in _SWITCHES), "continue")
-            switches.add(word[2:])
-        elif run is not None:
-            raise UsageError("usage", f"more than one run: {word}", where="/stagent:continue", remedy="Name one run.")
-        else:
-            run = word
-    return ContinueWords(run=run, take_over="take-over" in switches, force="force-project-mismatch" in switches)
+    """Read `[RUN | --session ID] [--take-over] [--force-project-mismatch]`. Raises UsageError for anything else."""
+    found, rest = _selected(text)
+    words = rest.split()
+    switches = {word[2:] for word in words if word.startswith("--")}
+    runs = [word for word in words if not word.startswith("--")] + ([found["session"]] if "session" in found else [])
+    if wrong := sorted(switches.difference(_SWITCHES)) or [name for name in found if name == "topic"]:
+        raise _unknown(f"--{wrong[0]}", tuple(f"--{name}" for name in ("session", *_SWITCHES)), "continue")
+    if len(runs) > 1:
+        raise UsageError("usage", f"more than one run: {runs[-1]}", where="/stagent:continue", remedy="Name one run.")
+    return ContinueWords(
+        run=None if "session" in found or not runs else runs[0],
+        session=found.get("session"),
+        take_over="take-over" in switches,
+        force="force-project-mismatch" in switches,
+    )
+
+
+def end_words(text: str, command: str) -> EndWords:
+    """Read `[--hard] [--session ID] [--topic TOPIC] [WHY]` of `cancel`, the same without `--hard` of `interrupt`.
+
+    Options may stand anywhere. Raises UsageError for any other word that begins like one.
+    """
+    switches = {"--hard"} if command == "cancel" else set()
+    found, rest = _selected(text)
+    words = rest.split()
+    wrong = next((word for word in words if word.startswith("--") and word not in switches), None)
+    if wrong is not None:
+        raise _unknown(wrong, (*switches, "--session ID", "--topic TOPIC"), command)
+    why = " ".join(word for word in words if word not in switches)
+    return EndWords(text=why, hard="--hard" in words, session=found.get("session"), topic=found.get("topic"))
+
+
+def _selected(text: str) -> tuple[dict[str, str], str]:
+    """Return the options that name a run with their values, and the text without them."""
+    found = {match[1]: match[2] or match[3] or match[4] or "" for match in _SELECTED.finditer(text)}
+    return found, _SELECTED.sub("", text)
 
 
 def person(kept: Kept, what: str, remedy: str) -> Caller:

@@ -34,3 +34,27 @@ def test_a_paused_run_is_not_approved_but_can_be_cancelled(desk: Desk, model: Sc
     assert run.log("gate.decided") == []
     assert run.state.terminal == "cancelled"
     assert run.log("terminal")[0]["actor"].startswith("person:command:")
+
+
+def test_cancelled_for_good_the_folder_is_gone(desk: Desk, model: ScriptedModel) -> None:
+    play = Play(model, (desk.call("tick"), '"status": "plan"'), (text("Shall I?"), None))
+    screen = desk.terminal()
+    screen.say(
+        f"/stagent:start --flow {desk.flow({'plan': stage({'approved': 'complete'}, interruptible=True)})} a task"
+    )
+    play.over()
+    run, folder = desk.run(), desk.run().folder
+    for command, said in (
+        ("/stagent:cancel --help", "no option --help"),
+        ("/stagent:cancel --session nobody", "no run of session nobody"),
+    ):
+        play = Play(model, (text("Told."), None))
+        screen.say(command)
+        assert said in play.over()[0].fresh
+        assert (run.state.status, folder.is_dir()) == ("running", True)
+    play = Play(model, (text("Told."), None))
+    screen.say("/stagent:cancel --hard")
+    assert "is cancelled; its folder is removed" in play.over()[0].fresh
+    assert run.state.terminal == "cancelled"
+    assert not folder.exists()
+    assert not (folder.parent / ".archive").exists()

@@ -139,6 +139,62 @@ def test_cancel_archives_the_folder(desk: Desk, say: Any) -> None:
     assert "the run ended as cancelled" in report(desk, say, "approve", prompt="prompt-2")
 
 
+@pytest.mark.rule("S3.39")
+@pytest.mark.parametrize("words", ["--hard", "not worth it --hard"])
+def test_a_hard_cancel_removes_the_folder(desk: Desk, say: Any, words: str) -> None:
+    folder, run = desk.folder, say("status", "--json").json["run"]
+    assert "is cancelled; its folder is removed" in report(desk, say, "cancel", words)
+    assert not folder.exists()
+    assert not (folder.parent / ".archive").exists()
+    assert say("status", run, "--json").json["terminal"] == "cancelled"
+
+
+@pytest.mark.rule("S3.3")
+@pytest.mark.parametrize("verb", ["cancel", "interrupt"])
+@pytest.mark.parametrize("words", ["--help", "--nosuch", "why --force", "--session", "--hard=1", "--topic"])
+def test_an_end_with_a_word_that_is_no_option_is_none(desk: Desk, say: Any, verb: str, words: str) -> None:
+    out = report(desk, say, verb, words)
+    assert out.startswith(f"stagent: /stagent:{verb}: no option --")
+    assert "--session ID, --topic TOPIC" in out
+    assert ("--hard" in out.partition("Known")[2]) == (verb == "cancel")
+    assert say("status", "--json").json["status"] == "running"
+
+
+@pytest.mark.rule("S3.2", "S3.3")
+@pytest.mark.parametrize("verb", ["cancel", "interrupt"])
+def test_an_end_of_another_run_is_none_of_this_one(desk: Desk, say: Any, verb: str) -> None:
+    own = say("status", "--json").json["run"]
+    desk.enter("session-2")
+    other = say("start", "the other", "--flow", str(desk.flow), "--json").json["run"]
+    desk.enter(SESSION)
+    for named in ("--session session-2", "--topic 'the other'"):
+        out = report(desk, say, verb, named)
+        assert f"{other} is not the run of this session" in out
+        assert f"In a terminal: stagent {verb} {other}." in out
+    for named in ("--session nobody", "--topic nosuch"):
+        assert "no run of" in report(desk, say, verb, named)
+    assert [say("status", run, "--json").json["status"] for run in (own, other)] == ["running", "running"]
+
+
+@pytest.mark.parametrize(("verb", "status"), [("cancel", "cancelled"), ("interrupt", "interrupted")])
+@pytest.mark.parametrize("named", [f"--session {SESSION}", "--topic x"])
+def test_a_session_may_name_its_own_run(desk: Desk, say: Any, verb: str, status: str, named: str) -> None:
+    run = say("status", "--json").json["run"]
+    assert "Nothing was decided" in report(desk, say, verb, named)
+    assert f"{run} is {status}" in as_session(desk, verb, f"{named} enough")
+    assert events(say, run)[-1]["actor"] == f"person:command:{SESSION}"
+
+
+@pytest.mark.rule("S7.1")
+def test_a_session_goes_on_with_the_run_of_another_one(desk: Desk, say: Any) -> None:
+    run = say("status", "--json").json["run"]
+    report(desk, say, "interrupt")
+    desk.enter("session-2")
+    desk.types("continue", f"--session {SESSION}")
+    assert f"Going on with {run} in stage plan" in say("continue", "--pending").out
+    assert say("status", "--json").json["holder"].startswith("session session-2")
+
+
 def test_a_run_of_another_session_is_out_of_reach(desk: Desk, say: Any) -> None:
     desk.enter("session-2")
     assert "no run of session session-2" in report(desk, say, "approve")

@@ -13,7 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fixtures_claude import CLIENT, SESSION, Desk
-from stagent.cli.pending import ContinueWords, StartWords, continue_words, create_words, start_words
+from stagent.cli.pending import (
+    ContinueWords,
+    EndWords,
+    StartWords,
+    continue_words,
+    create_words,
+    end_words,
+    start_words,
+)
 from stagent.errors import UsageError
 
 NASTY = 'it\'s "quoted"; touch /tmp/x && $HOME `id` $(id) | cat\n\nsecond line 🎉 ü --flow'
@@ -96,9 +104,46 @@ def test_the_words_of_continue() -> None:
     assert continue_words("") == ContinueWords()
     assert continue_words(" r-1  --take-over") == ContinueWords(run="r-1", take_over=True)
     assert continue_words("--force-project-mismatch") == ContinueWords(force=True)
-    for wrong in ("a b", "--hard", "--take-over=1"):
+    assert continue_words("--take-over --session s-1") == ContinueWords(session="s-1", take_over=True)
+    for wrong in ("a b", "--hard", "--take-over=1", "r-1 --session s-1", "--session", "--topic x", "--"):
         with pytest.raises(UsageError):
             continue_words(wrong)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", EndWords()),
+        ("not  worth - it", EndWords(text="not worth - it")),
+        ("--hard", EndWords(hard=True)),
+        ("not worth it --hard", EndWords(text="not worth it", hard=True)),
+        ("--session s-1 --hard why", EndWords(text="why", hard=True, session="s-1")),
+        ("--session=s-1", EndWords(session="s-1")),
+        ("--topic 'my task' why", EndWords(text="why", topic="my task")),
+        ('why --topic="my task"', EndWords(text="why", topic="my task")),
+        ("--topic ''", EndWords(topic="")),
+        ("--help", None),
+        ("why --nosuch", None),
+        ("--hard=1", None),
+        ("--session", None),
+        ("--session --hard", None),
+        ("--", None),
+    ],
+)
+def test_the_words_of_cancel(text: str, words: EndWords | None) -> None:
+    if words is not None:
+        assert end_words(text, "cancel") == words
+        assert words.selects == ("--session" in text or "--topic" in text)
+        return
+    with pytest.raises(UsageError) as caught:
+        end_words(text, "cancel")
+    assert caught.value.known == ("--hard", "--session ID", "--topic TOPIC")
+
+
+def test_a_pause_is_not_hard() -> None:
+    assert end_words("back at 2", "interrupt") == EndWords(text="back at 2")
+    with pytest.raises(UsageError):
+        end_words("--hard", "interrupt")
 
 
 @pytest.mark.rule("W9")

@@ -100,7 +100,7 @@ def resume(service: RunService, run: str, take_over: bool) -> State:
     caller = Caller(actor=f"runner:{os.getpid()}", kind="runner", fence=state.fence)
     if take_over:
         caller = Caller(actor="person:somebody", kind="person")
-    command = Resume(holder=holder(), head=service.workspace.head(), take_over=take_over)
+    command = Resume(holder=holder(), take_over=take_over)
     answer = service.submit(run, caller, command)
     if isinstance(answer, Refusal):
         raise RefusedError(answer.code, answer.what, where=answer.where, remedy=answer.remedy)

@@ -43,7 +43,7 @@ def interrupt_command(selector: Selector, reason: str | None, as_json: bool) -> 
             output.note(f"{chosen.run} is interrupted already.")
             return 0
         text = (reason or "").encode()
-        command = Interrupt(reason=digest(text) if text else None, head=chosen.service.workspace.head())
+        command = Interrupt(reason=digest(text) if text else None)
         who = select.caller(state)
         if _stranger(state):
             who = people.confirm("interrupt a run another drives", f"Interrupt {chosen.run}?", state)
@@ -159,7 +159,7 @@ def _resume(home: Home, wanted: Wanted, session: str | None) -> tuple[RunService
         whereabouts.session(home, service, state, session, force=wanted.force)
     who = _orderer(wanted, state, session)
     holder = select.session_holder(session, state.folder)
-    command = Resume(holder=holder, head=service.workspace.head(), take_over=wanted.take_over)
+    command = Resume(holder=holder, take_over=wanted.take_over)
     answer = service.submit(chosen.run, who, command)
     if session is not None and isinstance(answer, State):
         home.index.rebind_session(chosen.run, session)

@@ -57,7 +57,11 @@ _NOTHING_NAMED = (
 @click.option("--option", "given", multiple=True, metavar="NAME=VALUE", help="An option of the agent; repeatable.")
 @click.option("--unattended", type=click.Path(path_type=Path), help="Decisions declared for gates (JSON).")
 @click.option("--resume", metavar="RUN", help="Go on with this run instead of starting one.")
-@click.option("--project", type=click.Path(path_type=Path, exists=True, file_okay=False), help="The project folder.")
+@click.option(
+    "--project",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="The project folder; without it the top of the git work tree you are in, else the folder you are in.",
+)
 @click.option("--example", is_flag=True, help="Drive the bundled example, which needs no agent.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document per event.")
 def run_command(
@@ -77,6 +81,8 @@ def run_command(
     Exit status: 0 success terminal, 2 refused, 3 another terminal, given up or blocked, 4 waits for a person, also
     where a budget paused it.
     """
+    if flow is not None and not flow.strip():
+        raise UsageError("usage", "there is nothing in it", where="--flow", remedy="Name a workflow, or leave it out.")
     home = Home()
     try:
         way = _Way(agent=agent, script=script, given=given, unattended=unattended)
@@ -87,10 +93,9 @@ def run_command(
             if not example:
                 output.note(_NOTHING_NAMED)
             return _drive(_example(home, policy, flow), as_json)
-        if task is None:
-            raise UsageError("run.no_task", "there is no task", where="run", remedy='Write it: stagent run "TASK".')
+        setup.need(task or "", "run")
         service = home.at(project or Path.cwd(), exact=project is not None, register=True)
-        return _drive(_begun(home, service, way, task, flow, policy), as_json)
+        return _drive(_begun(home, service, way, task or "", flow, policy), as_json)
     finally:
         home.close()
 
@@ -196,7 +201,7 @@ def _project_of(home: Home, run: str) -> RunService:
 def _resume(service: RunService, run: str) -> State:
     state = service.state(run)
     caller = Caller(actor=f"runner:{os.getpid()}", kind="runner", fence=state.fence)
-    answer = service.submit(run, caller, Resume(holder=holder(), head=service.workspace.head()))
+    answer = service.submit(run, caller, Resume(holder=holder()))
     if isinstance(answer, Refusal):
         raise answer.error()
     return answer

@@ -13,7 +13,7 @@ from stagent.bootstrap import Home
 from stagent.cli import lease, output, pending, people, select
 from stagent.cli.alone import alone
 from stagent.config import DataHome, value
-from stagent.core.ids import is_session, run_id
+from stagent.core.ids import is_session
 from stagent.core.masking import mask
 from stagent.core.refusals import Refusal
 from stagent.engine import consent, flows, setup
@@ -30,7 +30,11 @@ _CREATE = "stagent:create"
 @click.option("--flow", help="A workflow by name, or a folder as a path with a / in it.")
 @click.option("--mode", help="Where the run lives: local.")
 @click.option("--force", is_flag=True, help="Cancel the live run of the session or folder first; a person confirms.")
-@click.option("--project", type=click.Path(path_type=Path, exists=True, file_okay=False), help="The project folder.")
+@click.option(
+    "--project",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="The project folder; without it the top of the git work tree you are in, else the folder you are in.",
+)
 @click.option("--pending", "kept", is_flag=True, help="Take the arguments the plugin's hook kept.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def start_command(
@@ -51,6 +55,9 @@ def start_command(
         return pending.answered(_pending)
     if topic is not None and topic != topic.encode("utf-8", "replace").decode():
         raise UsageError("usage", "the topic is not text in UTF-8", where="--topic", remedy="Give it as text.")
+    for name, given in (("--topic", topic), ("--flow", flow), ("--mode", mode)):
+        if given is not None and not given.strip():
+            raise UsageError("usage", "there is nothing in it", where=name, remedy="Give a value, or leave it out.")
     text = sys.stdin.read() if task == "-" else task or topic or ""
     return _set_up(Asked(text=text, topic=topic, flow=flow, mode=mode, force=force, project=project), as_json)
 
@@ -152,7 +159,8 @@ def _end(home: Home, live: select.Chosen, asked: Asked, quiet: bool) -> None:
 def _request(home: Home, service: RunService, asked: Asked, session: str | None) -> setup.Request:
     """Return what the run is started with. Raises before anything is changed."""
     reference = asked.flow or value(home.data, "flow")[0]
-    folder = session or run_id(service.clock(), os.urandom(10))
+    run = setup.fresh_id(service)
+    folder = session or run
     before = home.index.runs_of_session(session) if session else []
     setup.need(asked.text)
     flow = flows.usable(reference, Path.cwd(), service.root)
@@ -163,6 +171,7 @@ def _request(home: Home, service: RunService, asked: Asked, session: str | None)
         mode="session",
         holder=select.session_holder(session, folder),
         actor=f"session:{session}" if session else f"caller:{folder}",
+        run=run,
         session=folder,
         replaced=before[-1].label if before else "",
     )

@@ -361,6 +361,7 @@ def _transition(
             digest=recorded.digest,
             protect=_protect(state, stage, recorded, evidence),
             cause=cause,
+            head=evidence.head,
         )
     )
     if workflow.is_terminal(target):

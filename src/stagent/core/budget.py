@@ -84,11 +84,16 @@ def reach(workflow: Workflow, state: State, command: ReachBudget, evidence: Evid
     if command.action == "warn":
         return [met]
     if command.action == "pause":
-        return [met, ev.Blocked(code="budget.paused", text=command.text)]
+        return [met, ev.Blocked(code="budget.paused", text=command.text, head=evidence.head)]
     if "escalated" not in workflow.terminals:
-        return [met, ev.Blocked(code="budget.halted", text=command.text)]
+        return [met, ev.Blocked(code="budget.halted", text=command.text, head=evidence.head)]
     given_up = ev.Escalated(
-        stage=state.stage, epoch=state.epoch, by="engine", text=command.text, report=evidence.report
+        stage=state.stage,
+        epoch=state.epoch,
+        by="engine",
+        text=command.text,
+        report=evidence.report,
+        head=evidence.head,
     )
     return [met, given_up]
 

@@ -76,14 +76,12 @@ class Interrupt(msgspec.Struct, frozen=True, kw_only=True):
     """Pause the run and end its lease."""
 
     reason: str | None = None
-    head: str | None = None
 
 
 class Resume(msgspec.Struct, frozen=True, kw_only=True):
     """Go on with a run as this holder; `take_over` takes a living lease by a person's order."""
 
     holder: Holder
-    head: str | None = None
     take_over: bool = False
 
 

@@ -58,12 +58,13 @@ def _drive(
             return refusal
     match command:
         case cmd.Interrupt():
-            return [ev.Interrupted(reason=command.reason, head=command.head)]
+            return [ev.Interrupted(reason=command.reason, head=evidence.head)]
         case cmd.Rebind():
             previous = state.lease.holder.session if state.lease else None
             return [ev.SessionRebound(session=command.session, previous=previous or "")]
         case cmd.Stall():
-            return [ev.Stalled(stage=state.stage, epoch=state.epoch, blocks=command.blocks, text=command.text)]
+            stage, epoch, blocks = state.stage, state.epoch, command.blocks
+            return [ev.Stalled(stage=stage, epoch=epoch, blocks=blocks, text=command.text, head=evidence.head)]
         case cmd.ReachBudget():
             return reach(workflow, state, command, evidence)
         case _:
@@ -184,13 +185,13 @@ def _resume(state: State, caller: cmd.Caller, command: cmd.Resume, evidence: Evi
         )
     if lease is None:
         accepted = acknowledged(state)
-        return [ev.Resumed(holder=command.holder, fence=fence, head=command.head, acknowledged=accepted)]
+        return [ev.Resumed(holder=command.holder, fence=fence, head=evidence.head, acknowledged=accepted)]
     if command.take_over and caller.kind != "person":
         return no.call(
             state, "lease.person", "only a person takes a run over", "In a terminal: stagent continue --take-over."
         )
     if command.take_over or _gone(lease.holder, caller, command.holder, evidence):
-        return [ev.TakenOver(holder=command.holder, fence=fence, previous=lease.holder)]
+        return [ev.TakenOver(holder=command.holder, fence=fence, previous=lease.holder, head=evidence.head)]
     state_word = "is gone" if evidence.holder_alive is False else "holds it"
     return no.stand(
         state,
@@ -221,9 +222,16 @@ def _give_up(workflow: Workflow, state: State, command: cmd.GiveUp, evidence: Ev
     if command.by == "agent" and not command.text:
         return no.call(state, "escalate.reason", "giving up needs a reason", "Say why nobody but a person can go on.")
     if "escalated" not in workflow.terminals:
-        return [ev.Blocked(code=command.code or "given_up", text=command.text)]
+        return [ev.Blocked(code=command.code or "given_up", text=command.text, head=evidence.head)]
     return [
-        ev.Escalated(stage=state.stage, epoch=state.epoch, by=command.by, text=command.text, report=evidence.report)
+        ev.Escalated(
+            stage=state.stage,
+            epoch=state.epoch,
+            by=command.by,
+            text=command.text,
+            report=evidence.report,
+            head=evidence.head,
+        )
     ]
 
 

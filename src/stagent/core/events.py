@@ -219,7 +219,8 @@ class GateDecided(Data, frozen=True, kw_only=True, tag="gate.decided"):
 class Transitioned(Data, frozen=True, kw_only=True, tag="transitioned"):
     """The one way a run changes its stage; `epoch` is the new one, `digest` the accepted artifact's.
 
-    `protect`, when set, is the tree that protected files are compared with from now on.
+    `protect`, when set, is the tree that protected files are compared with from now on. `head` is the commit the
+    project stood at, here and wherever a driver leaves a run or goes on with one: the next one is held to it.
     """
 
     source: str
@@ -229,6 +230,7 @@ class Transitioned(Data, frozen=True, kw_only=True, tag="transitioned"):
     digest: str | None = None
     protect: str | None = None
     cause: Literal["table", "cap"] = "table"
+    head: str | None = None
 
 
 class Interrupted(Data, frozen=True, kw_only=True, tag="interrupted"):
@@ -256,6 +258,7 @@ class TakenOver(Data, frozen=True, kw_only=True, tag="taken_over"):
     holder: Holder
     fence: int
     previous: Holder
+    head: str | None = None
 
 
 class SessionRebound(Data, frozen=True, kw_only=True, tag="session.rebound"):
@@ -272,6 +275,7 @@ class Stalled(Data, frozen=True, kw_only=True, tag="stalled"):
     epoch: int
     blocks: int
     text: str | None = None
+    head: str | None = None
 
 
 class Blocked(Data, frozen=True, kw_only=True, tag="blocked"):
@@ -279,6 +283,7 @@ class Blocked(Data, frozen=True, kw_only=True, tag="blocked"):
 
     code: str
     text: str | None = None
+    head: str | None = None
 
 
 class BudgetReached(Data, frozen=True, kw_only=True, tag="budget.reached"):
@@ -297,6 +302,7 @@ class Escalated(Data, frozen=True, kw_only=True, tag="escalated"):
     by: Literal["agent", "engine"]
     text: str | None = None
     report: str | None = None
+    head: str | None = None
 
 
 class Terminal(Data, frozen=True, kw_only=True, tag="terminal"):

@@ -29,8 +29,8 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     narrowing. `tree_changes` are the paths outside the stage's globs that differ from its reference; `laundered` the
     protected paths a stage that declares `protects` changed outside its own globs; `inputs` and `run_files` map a name
     to the digest of the file now (None: absent); `holder_alive` is None when it cannot be known; `report` is the digest
-    of the report to be stored if the run ends; `faults` is what the artifact lacks of the answer the stage asks for,
-    None where nobody looked.
+    of the report to be stored if the run ends; `head` is the project's commit, None where there is none to know;
+    `faults` is what the artifact lacks of the answer the stage asks for, None where nobody looked.
     """
 
     artifact_path: str = ""
@@ -49,6 +49,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     pid: int = 0
     started: str | None = None
     report: str | None = None
+    head: str | None = None
 
 
 def capped(workflow: Workflow, state: State, target: str) -> bool:

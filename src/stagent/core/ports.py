@@ -62,8 +62,11 @@ class Workspace(Protocol):
     def same_command(self, before: str, after: str, path: str) -> bool:
         """Say whether a file that defines a test command means the same in two trees: its other parts do not count."""
 
-    def keep_private(self, pattern: str) -> None:
-        """Add a pattern to the repository's private exclude file, once; without git do nothing."""
+    def keep_private(self, folder: str) -> None:
+        """Have a folder of the project ignored by the user's git, privately; without git do nothing.
+
+        Quick where that is so already. Raises WorkspaceError when it cannot be done.
+        """
 
 
 class Record(msgspec.Struct, frozen=True):

@@ -248,7 +248,7 @@ def _settled(state: State) -> Changes:
 
 
 def _transitioned(state: State, data: ev.Transitioned, envelope: ev.Envelope) -> Changes:
-    changes: Changes = {"epoch": data.epoch, **_parted(state)}
+    changes: Changes = {"epoch": data.epoch, **_seen(state, data.head), **_parted(state)}
     if state.artifact is not None and data.digest is not None:
         changes["accepted"] = {**state.accepted, data.source: state.artifact}
     if data.protect is not None:
@@ -257,8 +257,18 @@ def _transitioned(state: State, data: ev.Transitioned, envelope: ev.Envelope) ->
 
 
 def _interrupted(state: State, data: ev.Interrupted, envelope: ev.Envelope) -> Changes:
-    head = data.head or state.last_head
-    return {"status": "interrupted", "lease": None, "last_head": head, "reason": data.reason, **_parted(state)}
+    return {
+        "status": "interrupted",
+        "lease": None,
+        "reason": data.reason,
+        **_seen(state, data.head),
+        **_parted(state),
+    }
+
+
+def _seen(state: State, head: str | None) -> Changes:
+    """Remember the project's commit; one that is not known leaves the one before, which a continuation is held to."""
+    return {"last_head": head or state.last_head}
 
 
 def _parted(state: State) -> Changes:
@@ -271,7 +281,7 @@ def _resumed(state: State, data: ev.Resumed, envelope: ev.Envelope) -> Changes:
         "lease": Lease(data.holder, data.fence),
         "session": _session(data.holder, state.session),
         "fence": data.fence,
-        "last_head": data.head or state.last_head,
+        **_seen(state, data.head),
         "reason": None,
         "agents": (),
         # Those of another session are not this one's to stop.
@@ -294,6 +304,7 @@ def _taken_over(state: State, data: ev.TakenOver, envelope: ev.Envelope) -> Chan
         "lease": Lease(data.holder, data.fence),
         "session": _session(data.holder, state.session),
         "fence": data.fence,
+        **_seen(state, data.head),
         "agents": (),
         "others": (),
     }
@@ -316,11 +327,11 @@ def _budget(state: State, data: ev.BudgetReached, envelope: ev.Envelope) -> Chan
 
 
 def _stalled(state: State, data: ev.Stalled, envelope: ev.Envelope) -> Changes:
-    return {"status": "stalled", "lease": None, "reason": data.text, **_parted(state)}
+    return {"status": "stalled", "lease": None, "reason": data.text, **_seen(state, data.head), **_parted(state)}
 
 
 def _blocked(state: State, data: ev.Blocked, envelope: ev.Envelope) -> Changes:
-    changes: Changes = {"status": "blocked", "lease": None, "refusal": data.code}
+    changes: Changes = {"status": "blocked", "lease": None, "refusal": data.code, **_seen(state, data.head)}
     if data.code.startswith("budget."):
         # A budget says nothing about the work: whoever goes on finds it as it was.
         return {**changes, "refusal_before": state.refusal}
@@ -328,7 +339,8 @@ def _blocked(state: State, data: ev.Blocked, envelope: ev.Envelope) -> Changes:
 
 
 def _escalated(state: State, data: ev.Escalated, envelope: ev.Envelope) -> Changes:
-    return {"status": "escalated", "lease": None, "feedback": data.text or state.feedback, "report": data.report}
+    changes: Changes = {"status": "escalated", "lease": None, "report": data.report, **_seen(state, data.head)}
+    return {**changes, "feedback": data.text or state.feedback}
 
 
 def _terminal(state: State, data: ev.Terminal, envelope: ev.Envelope) -> Changes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 
 from stagent import processes
 from stagent.core.canonical import digest
@@ -13,6 +14,7 @@ from stagent.core.ports import Workspace
 from stagent.core.state import State
 from stagent.engine import structured
 from stagent.engine.folder import RunFolder, file_digest, look
+from stagent.errors import WorkspaceError
 
 HOST = os.uname().nodename
 """The name of this machine, as leases record it."""
@@ -69,6 +71,7 @@ class Gatherer:
             faults=structured.faults(stage, blobs[found.digest]) if found is not None and result else None,
             pid=os.getpid(),
             started=processes.start_time(os.getpid()) if stage.checks else None,
+            head=self.head(),
         )
         return Gathered(evidence, blobs)
 
@@ -77,11 +80,18 @@ class Gatherer:
         stage = workflow.stages[state.stage]
         found, blobs = _artifact(stage, folder)
         tree = self.workspace.snapshot(stage.watch) if stage.writes_project else None
-        return Gathered(Evidence(artifact_path=folder.artifact_path(stage.name), artifact=found, tree=tree), blobs)
+        path = folder.artifact_path(stage.name)
+        return Gathered(Evidence(artifact_path=path, artifact=found, tree=tree, head=self.head()), blobs)
 
     def for_lease(self, state: State) -> Evidence:
         """Return what is known about the process that holds the run."""
-        return Evidence(holder_alive=self.holder_alive(state))
+        return Evidence(holder_alive=self.holder_alive(state), head=self.head())
+
+    def head(self) -> str | None:
+        """Return the project's commit; None also where git cannot tell, because no run stands still for that."""
+        with suppress(WorkspaceError):
+            return self.workspace.head()
+        return None
 
     def holder_alive(self, state: State) -> bool | None:
         """Say whether the lease's process lives; None when there is no way to know from this host."""

@@ -21,6 +21,7 @@ from stagent.core.events import FileMark
 from stagent.core.evidence import Found
 from stagent.core.frontmatter import Malformed, epoch_of, parse
 from stagent.core.state import State
+from stagent.errors import WorkspaceError
 from stagent.failpoints import hit
 
 NAME = ".stagent"
@@ -66,6 +67,19 @@ class RunFolder:
         if found is None:
             found = self._instructions[stage] = self.path / "workflow" / f"{stage}.md"
         return found
+
+
+def keeps_inside(root: Path) -> None:
+    """Raise WorkspaceError where a link, as a repository may bring one, leads the project's run folders out of it."""
+    for place in (root / NAME, root / NAME / ".archive"):
+        real = Path(os.path.realpath(place))
+        if not real.is_relative_to(os.path.realpath(root)):
+            raise WorkspaceError(
+                "workspace.outside",
+                f"this is a link that leads out of the project, to {str(real)!r}; the run folder would lie there",
+                where=repr(str(place)),
+                remedy="Remove the link; see who put it into the repository.",
+            )
 
 
 @lru_cache(maxsize=64)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Protocol, cast
@@ -24,6 +25,8 @@ from stagent.core.events import (
     BudgetReached,
     CheckStarted,
     Event,
+    Resumed,
+    TakenOver,
     Transitioned,
 )
 from stagent.core.evidence import Evidence, target_of
@@ -34,13 +37,13 @@ from stagent.core.refusals import Refusal, work
 from stagent.core.state import State
 from stagent.engine.brief import Brief
 from stagent.engine.evidence import Gathered, Gatherer, blob
-from stagent.engine.folder import RunFolder, look, write
+from stagent.engine.folder import NAME, RunFolder, look, write
 from stagent.engine.journal import Journal
 from stagent.engine.pinned import Pinned
 from stagent.engine.projections.publish import Publisher
 from stagent.engine.report import final_report
 from stagent.engine.spoolfold import SpoolFold
-from stagent.errors import ConflictError, RefusedError
+from stagent.errors import ConflictError, RefusedError, StagentError
 from stagent.registry import resolve
 
 Progress = Callable[[str, float], None]
@@ -48,6 +51,7 @@ _TURNS = 10_000
 _POLL = 0.2
 _CHECK_RUNS = 3
 _FEEDBACK_TAIL = 6_000
+_MOVES = (Transitioned, Resumed, TakenOver)
 
 
 class Advanced(msgspec.Struct, frozen=True, kw_only=True):
@@ -152,19 +156,23 @@ class RunService:
         *,
         to: str | None = None,
         producer: str | None = None,
+        asked: int | None = None,
         progress: Progress = lambda name, seconds: None,
     ) -> Advanced:
         """Leave the current stage if everything a transition needs is there; run the checks it needs.
 
         A check another process is running is waited for. A refusal that blames the work is recorded as feedback. When
-        another call moves the run meanwhile, this one moves nothing and shows where the run stands now.
+        another call moves the run meanwhile, this one moves nothing and shows where the run stands now; so it does when
+        that happened since this one was `asked` for (unix milliseconds).
         """
         command = cmd.Advance(to=to, producer=producer)
         began, epoch, ran = time.monotonic(), 0, Counter[str]()
         for _ in range(_TURNS):
             state = self.state(run)
+            # A clock that was set back must not make every call late.
+            late = asked is not None and not epoch and asked < state.entered_at <= self.clock()
             epoch = epoch or state.epoch
-            if state.epoch != epoch:
+            if late or state.epoch != epoch:
                 return Advanced(state=state, refusal=holds(state, caller) if state.live else None)
             gathered = self._gather(state)
             answer = decide(self.workflow(state), state, caller, command, gathered.evidence)
@@ -237,6 +245,10 @@ class RunService:
         """Append events that follow `state` and publish what they lead to. Raises ConflictError."""
         fresh = self.journal.append(state, events, actor, blobs)
         self.publisher.after(state, fresh, events)
+        if any(isinstance(event, _MOVES) for event in events):
+            # The repository may have been made since the start, which says when this cannot be done.
+            with suppress(StagentError):
+                self.workspace.keep_private(NAME)
         for listener in self.listeners:
             listener()
         return fresh
@@ -268,7 +280,8 @@ class RunService:
             return self.gatherer.for_gate(workflow, state, self.folder(state))
         if isinstance(command, cmd.Resume):
             return Gathered(self.gatherer.for_lease(state), {})
-        empty = Gathered(Evidence(), {})
+        leaves = isinstance(command, cmd.Interrupt | cmd.Stall | cmd.GiveUp | cmd.ReachBudget)
+        empty = Gathered(Evidence(head=self.gatherer.head()) if leaves else Evidence(), {})
         if isinstance(command, cmd.GiveUp) or (isinstance(command, cmd.ReachBudget) and command.action == "halt"):
             return self._with_report(workflow, state, empty, "escalated", state.epoch)
         if isinstance(command, cmd.Cancel):

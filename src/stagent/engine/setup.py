@@ -23,7 +23,7 @@ from stagent.core.ports import Workspace
 from stagent.core.state import State
 from stagent.engine.environment import environment, pinned_environment
 from stagent.engine.flows import Flow, pin
-from stagent.engine.folder import NAME, RunFolder
+from stagent.engine.folder import NAME, RunFolder, keeps_inside
 from stagent.engine.leftovers import sweep
 from stagent.engine.process import run as run_command
 from stagent.engine.service import RunService
@@ -39,7 +39,8 @@ INIT_TIMEOUT = 120.0
 class Request(msgspec.Struct, frozen=True, kw_only=True):
     """What a run is started with.
 
-    `session` names the run folder of a session's run; `replaced` is the topic of the run whose folder that was before.
+    `run` is the id it is to have, where somebody had to know it before. `session` names the run folder of a session's
+    run; `replaced` is the topic of the run whose folder that was before.
     """
 
     task: str
@@ -47,6 +48,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     mode: Literal["session", "headless"]
     holder: Holder
     actor: str
+    run: str | None = None
     session: str | None = None
     replaced: str = ""
 
@@ -62,13 +64,14 @@ def start(
     The caller has made sure that the session has no live run; `note` writes the run into the index, `archived` is told
     where the run folder that was in the way lies now.
     """
-    need(request.task)
+    need(request.task, "run" if request.mode == "headless" else "start")
+    keeps_inside(service.root)
     workflow, workspace = request.flow.workflow, service.workspace
     baseline = workspace.snapshot() if workflow.modifies_worktree else None
     files = _run_files(workflow, service.root, decisive := pinned_environment())
-    run = run_id(service.clock(), os.urandom(10))
+    run = request.run or fresh_id(service)
     folder = request.session or run
-    workspace.keep_private(f"/{NAME}/")
+    workspace.keep_private(NAME)
     _put_away(service.root, folder, request.replaced, archived)
     pinned, model, blobs = pin(request.flow)
     task, pins = request.task.encode("utf-8", "surrogateescape"), encode(decisive)
@@ -98,16 +101,22 @@ def start(
     return state
 
 
+def fresh_id(service: RunService) -> str:
+    """Return an id that no run has yet."""
+    return run_id(service.clock(), os.urandom(10))
+
+
 def _put_away(root: Path, folder: str, topic: str, archived: Callable[[Path], None]) -> None:
     place = archive(root, folder, topic=topic)
     if place is not None:
         archived(place)
 
 
-def need(task: str) -> None:
+def need(task: str, command: Literal["start", "run"] = "start") -> None:
     """Raise UsageError for a task without a word."""
     if not task.strip():
-        raise UsageError("start.no_task", "there is no task", where="start", remedy="Say what is to be done.")
+        remedy = f'Say what is to be done: stagent {command} "TASK".'
+        raise UsageError(f"{command}.no_task", "there is no task", where=command, remedy=remedy)
 
 
 def _entry_tree(workflow: Workflow, workspace: Workspace, baseline: str | None) -> str | None:

@@ -109,7 +109,9 @@ class SpoolFold:
         caller = cmd.Caller(
             actor=actor, kind="session", session=holder.session if holder else None, pid=holder.pid if holder else None
         )
-        answer = decide(workflow, state, caller, command, Evidence())
+        leaves = isinstance(command, cmd.Stall | cmd.Interrupt)
+        evidence = Evidence(head=self.gatherer.head()) if leaves else Evidence()
+        answer = decide(workflow, state, caller, command, evidence)
         named = command.text if isinstance(command, cmd.Stall) else None
         named = command.reason if isinstance(command, cmd.Interrupt) else named
         blobs = {named: spool.words(line)} if named else {}

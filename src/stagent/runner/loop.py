@@ -208,7 +208,7 @@ class Runner:
 
     def _pause(self) -> Ending:
         reason = self.stopping.encode()
-        command = cmd.Interrupt(reason=digest(reason), head=self.service.workspace.head())
+        command = cmd.Interrupt(reason=digest(reason))
         self.service.submit(self.run, self._caller, command, {digest(reason): reason})
         return "interrupted"
 

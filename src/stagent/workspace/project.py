@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
 from stagent import disk
 from stagent.core.ports import Change
 from stagent.errors import WorkspaceError
+from stagent.workspace import repository
 from stagent.workspace.git import Git, Result, failure, missing_folder, names, pathspecs, printable
+from stagent.workspace.repository import AskGitError
 from stagent.workspace.shadow import NOT_OURS, OUR_FOLDERS, Settings, Shadow, View, forget_unfinished, replace_file
 from stagent.workspace.testpart import command_part
 
@@ -62,7 +65,10 @@ class Project:
 
     def head(self) -> str | None:
         """Return the commit id of HEAD, or None without git or commits."""
-        return self._commit("HEAD") if self._top else None
+        try:
+            return repository.head(self.root)
+        except AskGitError:
+            return self._commit("HEAD") if self._top else None
 
     def relation(self, recorded: str) -> Literal["equal", "behind", "ahead", "diverged", "unknown"]:
         """Say where HEAD stands as seen from a recorded commit (`behind`: HEAD is an ancestor of it).
@@ -149,30 +155,25 @@ class Project:
             return old is new
         return old == new or command_part(path, old) == command_part(path, new)
 
-    def keep_private(self, pattern: str) -> None:
-        """Add a pattern to the repository's private exclude file, once; without git do nothing.
+    def keep_private(self, folder: str) -> None:
+        """Have a folder of the project ignored by a rule in the repository's private exclude file; without git nothing.
 
-        Raises WorkspaceError when the file cannot be written.
+        The rule is written once; where it stands, or there is no repository, no git is started. Raises WorkspaceError
+        when the file cannot be written.
         """
-        if not self._top:
+        try:
+            found = repository.around(self.root)
+            top, path = (found.top, found.private_rules) if found else (None, Path())
+        except AskGitError:
+            top, path = self._top, self._private_rules() if self._top else Path()
+        if top is None:
             return
-        path = Path(os.path.realpath(self._private_rules()))
+        rule = os.fsencode(_literal(f"/{_prefix(top, self.root)}{folder}/"))
+        with suppress(OSError):
+            if rule in path.read_bytes().splitlines():
+                return
         with self._shadow.locked():
-            try:
-                disk.make_folder(path.parent)
-                forget_unfinished(path)
-                before = path.read_bytes() if path.exists() else b""
-                if os.fsencode(pattern) in before.splitlines():
-                    return
-                gap = b"" if not before or before.endswith(b"\n") else b"\n"
-                replace_file(path, before + gap + os.fsencode(pattern) + b"\n")
-            except OSError as cause:
-                raise WorkspaceError(
-                    "workspace.unwritable",
-                    f"the private exclude file cannot be written: {cause}",
-                    where=printable(str(path)),
-                    remedy=f"Make it writable, or add the line {pattern} to it yourself.",
-                ) from cause
+            _add_rule(Path(os.path.realpath(path)), rule)
 
     def _commit(self, name: str) -> str | None:
         done = self._git("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")
@@ -273,6 +274,28 @@ def _prefix(top: str, root: str) -> str:
             remedy="Correct `core.worktree` in its configuration, or work from that folder.",
         )
     return inner + "/"
+
+
+def _literal(path: str) -> str:
+    """Return a rule of an exclude file that means exactly this path; a line end can only be any letter there."""
+    return re.sub(r"[\\*?\[]", r"\\\g<0>", path).replace("\n", "?")
+
+
+def _add_rule(path: Path, rule: bytes) -> None:
+    try:
+        disk.make_folder(path.parent)
+        forget_unfinished(path)
+        before = path.read_bytes() if path.exists() else b""
+        if rule not in before.splitlines():
+            gap = b"" if not before or before.endswith(b"\n") else b"\n"
+            replace_file(path, before + gap + rule + b"\n")
+    except OSError as cause:
+        raise WorkspaceError(
+            "workspace.unwritable",
+            f"the private exclude file cannot be written: {cause}",
+            where=printable(str(path)),
+            remedy=f"Make it writable, or add the line {printable(os.fsdecode(rule))} to it yourself.",
+        ) from cause
 
 
 def _known(git: Git, tree: str) -> None:

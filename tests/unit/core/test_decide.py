@@ -226,7 +226,7 @@ def after_the_end() -> Any:
 @refuses("run.interrupted", "state")
 def while_interrupted() -> Any:
     world = made(PLAIN)
-    world.do(cmd.Interrupt(reason=text("lunch"), head="abc"))
+    world.do(cmd.Interrupt(reason=text("lunch")), head="abc")
     assert (world.now.status, world.now.lease, world.now.last_head) == ("interrupted", None, "abc")
     return world.ask(cmd.Advance())
 
@@ -916,7 +916,7 @@ def test_a_refusal_is_an_error_for_whoever_cannot_go_on_with_it() -> None:
 def test_an_interrupted_run_goes_on_where_it_was_under_a_new_fence() -> None:
     world = made(PLAIN)
     world.do(cmd.Interrupt(), PERSON)
-    [event] = world.do(cmd.Resume(holder=RUNNER, head="def"))
+    [event] = world.do(cmd.Resume(holder=RUNNER), head="def")
     assert event == ev.Resumed(holder=RUNNER, fence=2, head="def")
     assert (world.now.stage, world.now.epoch, world.now.live, world.now.last_head) == ("planning", 1, True, "def")
     assert world.now.lease is not None
@@ -1002,6 +1002,33 @@ def test_a_stalled_turn_ends_the_lease_and_another_may_go_on() -> None:
     assert refusal.code == "run.stalled"
     world.do(cmd.Resume(holder=Holder(kind="session", session="another", pid=7)))
     assert world.now.live
+
+
+@pytest.mark.rule("S2.34")
+def test_the_commit_is_remembered_wherever_a_run_moves_or_changes_hands() -> None:
+    commits = iter(f"commit-{number}" for number in range(99))
+    budget = {"tokens": {"pause": 5}}
+    for terminals in (["complete", "escalated", "cancelled"], ["complete"]):
+        world = made(changed(changed(PLAIN, "terminal_stages", terminals), "budget", budget))
+        pause, person = cmd.ReachBudget(budget="tokens", limit=5, action="pause"), (PERSON,)
+        steps: list[tuple[Any, ...]] = [
+            (cmd.Advance(),),
+            (cmd.Stall(blocks=5),),
+            (cmd.Resume(holder=SESSION),),
+            (cmd.Resume(holder=RUNNER, take_over=True), *person),
+            (cmd.Interrupt(), *person),
+            (cmd.Resume(holder=SESSION),),
+            (pause, *person),
+            (cmd.Resume(holder=SESSION),),
+            (cmd.GiveUp(by="engine"), *person),
+        ]
+        world.write("approved")
+        for command, *caller in steps:
+            head = next(commits)
+            assert not isinstance(world.do(command, *caller, head=head), Refusal), command
+            assert world.now.last_head == head, command
+        world.do(cmd.Resume(holder=SESSION))
+        assert world.now.last_head == head, "one that is not known leaves the one before"
 
 
 def test_a_prompt_that_decided_is_remembered() -> None:

@@ -100,7 +100,7 @@ class Trees:
         """Every byte of a file may define a command."""
         return self.read(before, path) == self.read(after, path)
 
-    def keep_private(self, pattern: str) -> None:
+    def keep_private(self, folder: str) -> None:
         """There is no repository."""
 
 

@@ -120,7 +120,7 @@ def test_a_pause_of_the_budget_blocks_and_a_halt_gives_up(world: RunnerWorld) ->
     assert world.drive() == "blocked"
     assert world.now.refusal == "budget.paused"
     caller = cmd.Caller(actor="runner:1", kind="runner", fence=world.now.fence)
-    answer = world.service.submit(world.run, caller, cmd.Resume(holder=holder(), head=None))
+    answer = world.service.submit(world.run, caller, cmd.Resume(holder=holder()))
     assert isinstance(answer, State)
     world.state = answer
     assert world.drive() == "escalated"
@@ -243,7 +243,7 @@ def test_a_run_that_another_took_over_is_left_alone(world: RunnerWorld) -> None:
 
     def heard(event: AgentEvent) -> None:
         if world.now.fence == 1:
-            world.service.submit(world.run, person, cmd.Resume(holder=Holder(kind="caller"), head=None, take_over=True))
+            world.service.submit(world.run, person, cmd.Resume(holder=Holder(kind="caller"), take_over=True))
 
     world.play((f"{says('text', text='x')}; sleep 0.2; {WRITES}", OK))
     with pytest.raises(RefusedError) as caught:

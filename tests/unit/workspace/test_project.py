@@ -238,7 +238,7 @@ class TestSnapshots:
         (plain / ".gitignore").write_text("*.o\n")
         (plain / "a.o").write_text("x")
         assert paths(project.changes(before, project.snapshot())) == ["A .gitignore"]
-        project.keep_private(".stagent/")
+        project.keep_private(".stagent")
         assert not (plain / ".git").exists()
 
     def test_too_many_files_without_git(self, plain: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -320,8 +320,8 @@ class TestSnapshots:
         git(repo, "worktree", "add", "-q", str(tmp_path / "linked"))
         project = Project(tmp_path / "linked", folder, refresh_ignores=True)
         assert project.snapshot() == Project(repo, tmp_path / "s2").snapshot()
-        project.keep_private(".stagent/")
-        assert ".stagent/\n" in (repo / ".git/info/exclude").read_text()
+        project.keep_private(".stagent")
+        assert "/.stagent/\n" in (repo / ".git/info/exclude").read_text()
         (tmp_path / "linked/.stagent").mkdir()
         (tmp_path / "linked/.stagent/x").write_text("x")
         assert git(tmp_path / "linked", "status", "--short") == ""
@@ -481,9 +481,9 @@ class TestTheRepositoryIsLeftAlone:
         rules.chmod(0o640)
         before = self.contents(repo / ".git")
         project = Project(repo, folder)
-        for pattern in (".stagent/", ".stagent/", ".agents/tmp/"):
-            project.keep_private(pattern)
-        assert rules.read_bytes() == b"*.swp\n.stagent/\n.agents/tmp/\n"
+        for name in (".stagent", ".stagent", ".agents/tmp"):
+            project.keep_private(name)
+        assert rules.read_bytes() == b"*.swp\n/.stagent/\n/.agents/tmp/\n"
         assert stat.S_IMODE(rules.stat().st_mode) == 0o640
         after = self.contents(repo / ".git")
         assert {name for name in after.keys() | before.keys() if after.get(name) != before.get(name)} == {
@@ -492,17 +492,17 @@ class TestTheRepositoryIsLeftAlone:
         }
         half = rules.with_name(".exclude.stagent.new")
         half.write_bytes(b"what a killed process left")
-        project.keep_private(".stagent/")
+        project.keep_private("another")
         assert not half.exists()
         shutil.rmtree(repo / ".git/info")
-        project.keep_private(".stagent/")
-        assert rules.read_bytes() == b".stagent/\n"
+        project.keep_private(".stagent")
+        assert rules.read_bytes() == b"/.stagent/\n"
 
     def test_keep_private_that_cannot_write_says_so(self, repo: Path, folder: Path) -> None:
         shutil.rmtree(repo / ".git/info")
         (repo / ".git/info").write_text("a file")
-        with pytest.raises(WorkspaceError, match=r"add the line \.stagent/") as caught:
-            Project(repo, folder).keep_private(".stagent/")
+        with pytest.raises(WorkspaceError, match=r"add the line /\.stagent/") as caught:
+            Project(repo, folder).keep_private(".stagent")
         assert caught.value.code == "workspace.unwritable"
 
 

@@ -13,12 +13,12 @@ from collections.abc import Iterable, Sequence
 def sentence(where: str, what: str, known: Iterable[str], remedy: str) -> str:
     """Build the one sentence people read: `where: what. Known: a, b. remedy`."""
     text = f"{where}: {what}" if where else what
-    if not text.endswith((".", "?", "!")):
+    if not text.endswith((".", "?", "!", "\n")):
         text += "."
     values = ", ".join(known)
     if values:
         text += f" Known: {values}."
-    return f"{text} {remedy}".rstrip()
+    return f"{text}{'' if text.endswith(chr(10)) else ' '}{remedy}".rstrip()
 
 
 class StagentError(Exception):

@@ -11,6 +11,7 @@ from stagent.cli import output
 from stagent.cli.words import table
 from stagent.config import DataHome, Setting
 from stagent.errors import UsageError
+from stagent.registry import names
 
 
 @click.command(name="config")
@@ -31,10 +32,23 @@ def config_command(name: str | None, value: str | None, unset: bool, as_json: bo
     setting = config.known(name)
     if value is not None and unset:
         raise UsageError("config.unset", "a value and --unset", where="config", remedy="Give one of them.")
+    if name == "agent" and value is not None:
+        _known_agent(value)
     if value is not None or unset:
         config.change(home, name, value)
         _covered(setting)
     return _print(home, setting, as_json)
+
+
+def _known_agent(name: str) -> None:
+    if name not in names("agents"):
+        raise UsageError(
+            "config.value",
+            f'no agent is registered as "{name}"',
+            where="config agent",
+            known=names("agents"),
+            remedy="Choose a known name.",
+        )
 
 
 def _covered(setting: Setting) -> None:

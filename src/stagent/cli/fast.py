@@ -66,10 +66,10 @@ def _seconds(text: str) -> float:
     raise argparse.ArgumentTypeError(f'"{text}" is no number of seconds')
 
 
-def run(name: str, arguments: list[str]) -> int:
-    """Run one of these commands and return its exit status."""
+def run(name: str, arguments: list[str], asked: int | None = None) -> int:
+    """Run one of these commands and return its exit status; `asked` is when it was called (unix milliseconds)."""
     try:
-        options = parser(name).parse_args(arguments)
+        options = parser(name).parse_args(arguments, argparse.Namespace(asked=asked))
     except SystemExit as stop:
         # Only --help gets here: it has printed its text and asks for status 0.
         return int(stop.code or 0)
@@ -153,17 +153,23 @@ def _advance(service: RunService, run: str, options: argparse.Namespace) -> int:
             printed[name] = seconds
             output.note(f"checking {name} ({seconds:.0f} s)")
 
-    done = service.advance(run, caller, to=options.to, producer=options.producer, progress=progress)
+    done = service.advance(
+        run, caller, to=options.to, producer=options.producer, asked=options.asked, progress=progress
+    )
+    overtaken = done.refusal is None and not done.moved
     if done.warning:
         output.note(done.warning)
     checks = [{"name": name, "outcome": check.outcome, "exit": check.exit} for name, check in done.state.checks.items()]
     tick = None if done.refusal is not None else service.brief(done.state).tick()
     if options.json:
         refusal = output.refusal_document(done.refusal) if done.refusal else None
-        status = "refused" if done.refusal else "ended" if done.state.ended else "advanced"
+        moved = "overtaken" if overtaken else "ended" if done.state.ended else "advanced"
+        status = "refused" if done.refusal else moved
         output.as_json({"status": status, "refusal": refusal, "checks": checks, "next": {"tick": tick}})
     if done.refusal is not None:
         return output.refused(done.refusal)
+    if overtaken:
+        output.note("Another call moved the run meanwhile; this one moved nothing.")
     if not options.json:
         _say(service, done.state)
     return 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 
 from stagent.cli import frame, output
 from stagent.cli.table import COMMANDS, FAST, IN_ATTEMPT, PERSONS
@@ -41,9 +42,11 @@ def _command(arguments: list[str]) -> int:
     if arguments and os.environ.get(MARKER):
         _allowed(arguments[0])
     if arguments and arguments[0] in FAST:
+        # When it was called: what is imported now takes longer than another call's transition.
+        asked = time.time_ns() // 1_000_000
         from stagent.cli import fast
 
-        return fast.run(arguments[0], arguments[1:])
+        return fast.run(arguments[0], arguments[1:], asked)
     if arguments and arguments[0] == "hook":
         from stagent.cli import hook
 

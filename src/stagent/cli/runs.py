@@ -12,7 +12,7 @@ import msgspec
 from stagent.bootstrap import Home, millis
 from stagent.cli import output
 from stagent.cli.status import waiting
-from stagent.cli.words import age, columns, fit, plain, table, width
+from stagent.cli.words import age, columns, fit, one_line, plain, table, width
 from stagent.core.masking import mask
 from stagent.core.ports import ProjectRow
 from stagent.core.state import State
@@ -184,7 +184,7 @@ def _print(rows: Sequence[Row], *, everything: bool) -> None:
     ]
     room = max(columns() - max(width(line) for line in table(head, cells)) - 2, _LEAST_LABEL)
     for cell, row in zip(cells, rows, strict=True):
-        cell[-1] = fit(plain(row.label), room) if sys.stdout.isatty() else plain(row.label)
+        cell[-1] = fit(one_line(row.label), room) if sys.stdout.isatty() else one_line(row.label)
     lines = table(head, cells)
     output.line(lines[0])
     project = ""

@@ -23,6 +23,11 @@ def plain(text: str) -> str:
     )
 
 
+def one_line(text: str) -> str:
+    """Return a text as one line that cannot steer a terminal: what breaks a line becomes a space."""
+    return plain(" ".join(text.split()))
+
+
 def duration(millis: int) -> str:
     """Return a span of time as people say it."""
     seconds = max(millis, 0) / 1000

@@ -117,6 +117,10 @@ def _terminals(findings: Findings, document: Json, stages: list[str] | None) -> 
     return names
 
 
+_ENGINES = frozenset({"state.md", "workflow"})
+"""What the engine itself keeps in a run folder, besides artifacts and reports."""
+
+
 def _run_files(findings: Findings, document: Json) -> list[RunFile]:
     raw = document.get("run_files")
     if raw is None:
@@ -131,7 +135,8 @@ def _run_files(findings: Findings, document: Json) -> list[RunFile]:
         path = f"run_files.{name}"
         if not is_name(name):
             findings.error("unsafe_name", path, f'"{name}" cannot be a file name', _NAMES)
-        if name == "state.md" or name.endswith("-report.md"):
+        # There are file systems that know no case.
+        if name.lower() in _ENGINES or name.lower().endswith("-report.md"):
             findings.error("reserved_name", path, f'"{name}" is written by the engine', "Rename the run file.")
         if not isinstance(entry, dict):
             findings.error("run_files", path, "the entry is not an object", 'Write {"init": "command"}.')

@@ -64,6 +64,7 @@ NAMES = {
     "config frobnicate": ("config.unknown", 64),
     "config mode cloud": ("config.value", 64),
     "config attempts none": ("config.value", 64),
+    "config agent bogus": ("config.value", 64),
 }
 
 

@@ -82,6 +82,10 @@ def test_the_mode_comes_from_the_option_the_environment_or_the_default(machine: 
     [
         (("",), "start.no_task"),
         (("x", "--mode", "localhost"), "mode.unknown"),
+        (("x", "--flow", ""), "usage"),
+        (("x", "--flow", " "), "usage"),
+        (("x", "--topic", ""), "usage"),
+        (("x", "--mode", ""), "usage"),
         (("x", "--flow", "nosuch"), "flow.unknown"),
         (("x", "--flow", "./nowhere"), "workflow.unreadable"),
         (("x", "--flow", "cloud://demo"), "flow.cloud"),
@@ -94,11 +98,31 @@ def test_a_start_that_fails_makes_nothing(machine: Machine, words: tuple[str, ..
     assert not (machine.project / ".stagent").exists()
 
 
+def test_a_headless_run_that_fails_to_start_says_so_of_itself(machine: Machine) -> None:
+    for words, code in (
+        (("",), "run.no_task"),
+        ((" ", "--agent", "scripted"), "run.no_task"),
+        (("x", "--flow", ""), "usage"),
+    ):
+        done = machine.cli("run", *words, "--json")
+        assert (done.status, done.code) == (64, code)
+    assert machine.cli("run", "").err.startswith("stagent: run: there is no task. ")
+
+
+def test_an_invalid_workflow_is_told_line_by_line(machine: Machine) -> None:
+    done = machine.cli("start", "x", "--flow", machine.flow({"plan": stage({"done": "nowhere"})}))
+    *problems, last = done.err.splitlines()[1:]
+    assert problems
+    assert all(line.startswith("  - ") for line in problems)
+    assert last == "Mend what is listed and validate again."
+
+
 @pytest.mark.rule("S3.9", "S5.4")
 def test_outside_of_a_session_the_run_is_driven_by_hand(machine: Machine) -> None:
     hand = Session(machine, None)
     started = hand.cli("start", "x", "--flow", machine.flow({"plan": stage({"done": "complete"})}), "--json")
     hand.run = started.json["run"]
+    assert hand.folder.name == hand.run
     hand.claim("done")
     assert hand.advance().status == 0
     assert hand.state.terminal == "complete"
@@ -368,3 +392,11 @@ def test_the_readme_describes_a_template(machine: Machine) -> None:
     (folder / "readme.md").write_text("# A title\n\n## Another\n\nDoes one thing well.\n\nMore of it.\n")
     [row] = [row for row in machine.cli("template", "list", "--json").json if row["name"] == "mine"]
     assert row["description"] == "Does one thing well."
+
+
+def test_a_topic_of_two_lines_is_listed_on_one(machine: Machine) -> None:
+    flow = machine.flow({"plan": stage({"done": "complete"})})
+    assert machine.cli("start", "x", "--topic", "one\n\ttwo", "--flow", flow).status == 0
+    head, row = machine.cli("runs").out.splitlines()
+    assert row.endswith("  one two")
+    assert row.index("one two") == head.index("LABEL")

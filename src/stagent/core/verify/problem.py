@@ -57,10 +57,10 @@ def errors(problems: Sequence[Problem], *, strict: bool = False) -> list[Problem
 def refuse(problems: Sequence[Problem], where: str) -> WorkflowError:
     """Form the one error that carries every problem of a workflow."""
     count = len(problems)
-    lines = "\n".join(f"  - {problem.text()}" for problem in problems)
+    lines = "".join(f"\n  - {problem.text()}" for problem in problems)
     return WorkflowError(
         "workflow.invalid",
-        f"{count} problem{'s' if count != 1 else ''}\n{lines}\n",
+        f"{count} problem{'s' if count != 1 else ''}{lines}\n",
         where=where,
         remedy="Mend what is listed and validate again.",
         fields={"problems": [{"code": p.code, "path": p.path, "message": p.text()} for p in problems]},

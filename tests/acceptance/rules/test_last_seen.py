@@ -43,7 +43,7 @@ def test_a_transition_notes_the_commit(moved: tuple[Session, str]) -> None:
     assert last_seen(run) == made
 
 
-@pytest.mark.rule("S2.34", "S7.6")
+@pytest.mark.rule("S2.34", "S7.7")
 def test_a_take_over_is_held_to_the_commit_of_the_last_transition(moved: tuple[Session, str]) -> None:
     run, made = moved
     machine = run.machine
@@ -60,7 +60,7 @@ def test_a_take_over_is_held_to_the_commit_of_the_last_transition(moved: tuple[S
     assert last_seen(run) == later
 
 
-@pytest.mark.rule("S2.34", "S7.6")
+@pytest.mark.rule("S2.34", "S7.7")
 @pytest.mark.parametrize("event", ["Stalled", "SessionEnd"])
 def test_a_run_that_was_let_go_is_held_to_its_commit(session: Session, event: str) -> None:
     made, machine = commit(session), session.machine

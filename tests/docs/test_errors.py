@@ -26,6 +26,7 @@ SHAPES = {"text": 2, "texts": 2, "boolean": 2, "seconds": 2, "count": 2}
 # Codes that are put together when they are needed: the expression as it stands in the source, and what it can give.
 COMPOSED = {
     "f'run.{state.status}'": {f"run.{word}" for word in get_args(Status)} - {"run.running"},
+    "f'{command}.no_task'": {"start.no_task", "run.no_task"},
     "f'{kind}.unknown'": {f"{kind}.unknown" for kind in TABLES},
     "f'attempt.{data.outcome}'": None,
     "_code(outcome, status)": {f"attempt.{word}" for word in FAILURES},

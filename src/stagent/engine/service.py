@@ -169,10 +169,9 @@ class RunService:
         began, epoch, ran = time.monotonic(), 0, Counter[str]()
         for _ in range(_TURNS):
             state = self.state(run)
-            # A clock that was set back must not make every call late.
-            late = asked is not None and not epoch and asked < state.entered_at <= self.clock()
-            epoch = epoch or state.epoch
-            if late or state.epoch != epoch:
+            moved = state.epoch != epoch if epoch else _entered_since(state, asked, self.clock())
+            epoch = state.epoch
+            if moved:
                 return Advanced(state=state, refusal=holds(state, caller) if state.live else None)
             gathered = self._gather(state)
             answer = decide(self.workflow(state), state, caller, command, gathered.evidence)
@@ -336,6 +335,11 @@ class RunService:
                 parts += f"\n\n{label}:\n{tail}\n"
         feedback = refusal.fields.get("feedback")
         return parts + (f"\n\n{self.text(feedback)}" if isinstance(feedback, str) else "")
+
+
+def _entered_since(state: State, asked: int | None, now: int) -> bool:
+    """Say whether the stage was entered after a call was made; a clock that was set back makes no call late."""
+    return asked is not None and asked < state.entered_at <= now
 
 
 def _unsettled(state: State, check: str) -> Refusal:

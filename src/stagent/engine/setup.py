@@ -64,8 +64,7 @@ def start(
     The caller has made sure that the session has no live run; `note` writes the run into the index, `archived` is told
     where the run folder that was in the way lies now.
     """
-    need(request.task, "run" if request.mode == "headless" else "start")
-    keeps_inside(service.root)
+    _can_begin(service.root, request)
     workflow, workspace = request.flow.workflow, service.workspace
     baseline = workspace.snapshot() if workflow.modifies_worktree else None
     files = _run_files(workflow, service.root, decisive := pinned_environment())
@@ -110,6 +109,11 @@ def _put_away(root: Path, folder: str, topic: str, archived: Callable[[Path], No
     place = archive(root, folder, topic=topic)
     if place is not None:
         archived(place)
+
+
+def _can_begin(root: Path, request: Request) -> None:
+    need(request.task, "run" if request.mode == "headless" else "start")
+    keeps_inside(root)
 
 
 def need(task: str, command: Literal["start", "run"] = "start") -> None:

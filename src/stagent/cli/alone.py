@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from stagent import disk
 from stagent.config import DataHome
 from stagent.failpoints import hit
 
@@ -34,16 +35,14 @@ def alone(home: DataHome, session: str | None) -> Iterator[None]:
     finally:
         if descriptor != _NO_LOCKS:
             # Before the lock is let go: whoever waits for this file finds it gone, and makes another.
-            hit("folder.remove.before")
-            path.unlink(missing_ok=True)
-            hit("folder.remove.after")
+            disk.remove(path)
             os.close(descriptor)
 
 
 def _take(path: Path) -> int:
     """Return a descriptor that holds the lock of the file which lies at this path."""
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        disk.make_folder(path.parent, private=True)
         while True:
             hit("disk.create.before")
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

@@ -494,15 +494,12 @@ class Hook:
         return refuse(f"{what} changed; this session keeps what it began with while {self.live['run']} is unfinished.")
 
     def expansion(self) -> None:
-        """Keep a command's arguments; an approval typed by a person is a decision, and so is an end without options."""
+        """Keep a command's arguments; a person's approval decides, and so does an end without an option but --hard."""
         keep_arguments(self.home, self.event)
-        space, _, verb = self.text("command_name").partition(":")
-        words = [word for word in self.text("command_args").split() if (verb, word) != ("cancel", "--hard")]
-        gate = verb in ("approve", "reject") and self.live["gate"]
-        # Any other option names a run, or is none: the program reads what was kept, and does it or refuses.
-        ends = verb in ("interrupt", "cancel") and not any(word.startswith("--") for word in words)
-        if space == "stagent" and (gate or ends):
-            self.decide(verb, " ".join(words) if ends else self.text("command_args"), via="command")
+        (space, _, verb), words = self.text("command_name").partition(":"), self.text("command_args").split()
+        ends = verb in ("interrupt", "cancel") and {verb + w for w in words if w[:2] == "--"} <= {"cancel--hard"}
+        if space == "stagent" and (ends or (verb in ("approve", "reject") and self.live["gate"])):
+            self.decide(verb, self.text("command_args"), via="command")
 
     def decide(self, decision: str, text: str, **how: str) -> None:
         """Note a decision with everything that proves, or does not prove, that a person made it."""

@@ -25,13 +25,15 @@ from stagent.errors import StoreError
 from stagent.version import __version__
 
 _SECONDS = 10
-_WRITERS = "Write|Edit|MultiEdit|NotebookEdit"
 HOOKS = {
     "SessionStart": None,
-    "PreToolUse": f"{_WRITERS}|Bash|StructuredOutput|mcp__.*",
-    "PermissionRequest": f"{_WRITERS}|Bash",
+    "PreToolUse": None,
+    "PermissionRequest": "Write|Edit|MultiEdit|NotebookEdit|Bash",
 }
-"""Event -> which tools it looks at. A session's start is only reported, as proof that hooks run at all."""
+"""Event -> which tools it looks at, all by default: a rule may be about any, and only the hook holds it to a pattern.
+
+A session's start is only reported, as proof that hooks run at all.
+"""
 _COUNTER = itertools.count()
 _MAKER = re.compile(r"\.(\d+)\.\d+\.(?:new|old)\Z", re.ASCII)
 

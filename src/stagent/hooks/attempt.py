@@ -23,24 +23,21 @@ else:
     import toolrules
 
 PLAIN = ("context", "bootstrap")
-OWN = ("Write", "Edit", "MultiEdit")
 
 
 class Attempt(hook.Hook):
     """One event of an attempt's process."""
 
     def rules(self) -> Json | None:
-        """Decide a tool call by the stage's rules; None leaves it to the permissions of the process."""
-        tools = self.live["tools"]
+        """Decide a tool call by the stage's rules; None leaves it to the permissions of the process.
+
+        The process was started with these rules too, but there a pattern only spares a question.
+        """
         if self.tool == "StructuredOutput":
             return self.structured()
-        # Patterns about inputs are judged by the process itself: it was started with them.
-        allowed = tools["allow"] is None or bool(toolrules.patterns(self.tool, tools["allow"]))
-        free = allowed and "" not in toolrules.patterns(self.tool, tools["deny"])
         answer = self.guard() if self.tool in hook.WRITERS or self.tool == "Bash" else None
-        if free or (self.tool in OWN and decision(answer) == "allow"):
-            return answer
-        return hook.permit("deny", f"stage {self.live['stage']} works without the tool {self.tool}.")
+        refusal = "" if answer else toolrules.refusal(self)
+        return hook.permit("deny", refusal) if refusal else answer
 
     def structured(self) -> Json | None:
         """Let a structured answer through unless its result is none of this stage's."""

@@ -1,9 +1,9 @@
 """The tool rules of a stage, for both hooks; loaded only where a stage has some.
 
 A rule names a tool (`Read`), all tools of a server (`mcp__shop__*`) or, with a pattern, some inputs of a tool:
-`Bash(git log:*)`, `Edit(docs/**)`, `WebFetch(domain:example.com)`, `Agent(Explore)`, `Skill(name)`. In an attempt the
-agent's program itself judges patterns; in a session there is nobody but the hook. A shell line is allowed when every
-command in it is, and it can be told which these are; it is denied when one of them may be.
+`Bash(git log:*)`, `Edit(docs/**)`, `WebFetch(domain:example.com)`, `Agent(Explore)`, `Skill(name)`. A session and an
+attempt are judged alike. A shell line is allowed when every command in it is, and it can be told which these are; it is
+denied when one of them may be.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def patterns(tool: str, rules: Sequence[str]) -> list[str]:
 
 
 def refusal(hook: Hook) -> str:
-    """Return why a tool call of a session is against the rules of its stage; empty when it is not."""
+    """Return why a tool call is against the rules of its stage; empty when it is not."""
     tools, tool = hook.live["tools"], hook.tool
     if _needed(hook):
         return ""

@@ -10,7 +10,7 @@ import pytest
 from acceptance.headless.kit import SCHEMA, Office
 from stagent.agents import claude_plugin
 from stagent.errors import RefusedError
-from stagent.testing.scripted_model import Thread, Turn, text, tool
+from stagent.testing.scripted_model import Thread, Turn, of_agents, text, tool
 
 
 def artifact(office: Office) -> Turn:
@@ -54,7 +54,7 @@ def test_allowed_tools_are_all_there_are(office: Office) -> None:
     offered = set(office.model.main[0].tools) - {"DeferredToolPlaceholder"}
     assert offered == {"Read", "Agent", "Write"}
     assert "No such tool available: Bash" in ended.told()
-    assert "works without the tool Write" in ended.told()
+    assert "works without this call of Write" in ended.told()
     assert not (office.project / "forbidden").exists()
     assert office.artifact.exists()
 
@@ -74,8 +74,70 @@ def test_denied_tools_are_gone_but_the_artifact_can_be_written(office: Office) -
 def test_a_rule_about_a_command_permits_that_command(office: Office) -> None:
     office.model.say(Thread([tool("Bash", command="git --version"), tool("Bash", command="touch x"), artifact(office)]))
     ended = office.attempt(tools=["Bash(git:*)"])
-    assert [event.tool for event in ended.of("tool") if event.code == "permission_denied"] == ["Bash"]
+    assert ended.told().count("works without this call of Bash") == 1
+    assert "It may use: Bash(git:*)." in ended.told()
     assert not (office.project / "x").exists()
+
+
+LARGE = {"permissions": {"allow": ["Bash", "Edit", "Write", "Agent"]}}
+GENEROUS = [({"permissions": "edits"}, {}), ({"permissions": "all"}, {}), ({"permissions": "settings"}, LARGE)]
+
+
+@pytest.mark.parametrize(("options", "settings"), GENEROUS, ids=["edits", "all", "settings"])
+def test_a_pattern_limits_whatever_else_is_permitted(
+    office: Office, options: dict[str, str], settings: dict[str, object]
+) -> None:
+    office.settings(settings)
+    there = str(office.project / "src.py")
+    (office.project / "docs").mkdir()
+    beyond = [
+        tool("Bash", command="touch made"),
+        tool("Bash", command="git status && touch made"),
+        tool("Edit", file_path=there, old_string="x = 1", new_string="x = 2"),
+        tool("Write", file_path=str(office.project / "made"), content="x"),
+    ]
+    within = [
+        tool("Bash", command="git status"),
+        tool("Read", file_path=there),
+        tool("Write", file_path=str(office.project / "docs" / "a.md"), content="x"),
+    ]
+    office.model.say(Thread([*beyond, *within, artifact(office), text("Done.")]))
+    rules = ["Bash(git status:*)", "Edit(docs/**)", "Read"]
+    ended = office.attempt(tools=rules, options=options, env={"IS_SANDBOX": "1"})
+    assert ended.told().count("works without this call") == len(beyond)
+    assert not (office.project / "made").exists()
+    assert office.read("src.py") == "x = 1\n"
+    assert office.read("docs/a.md") == "x"
+    assert ended.outcome.status == "ok"
+    assert office.artifact.exists()
+
+
+def test_a_denied_pattern_holds_for_what_cannot_be_told_for_certain(office: Office) -> None:
+    there = str(office.project / "src.py")
+    commands = ["touch made", "true && touch made", "sh -c 'touch made'", "$(echo touch) made; touch made"]
+    edit = tool("Edit", file_path=there, old_string="x = 1", new_string="x = 2")
+    steps = [tool("Read", file_path=there), *(tool("Bash", command=command) for command in commands), edit]
+    office.model.say(Thread([*steps, tool("Bash", command="echo y > kept"), artifact(office), text("Done.")]))
+    ended = office.attempt(
+        deny_tools=["Bash(touch:*)", "Edit(src.py)"], options={"permissions": "all"}, env={"IS_SANDBOX": "1"}
+    )
+    assert not (office.project / "made").exists()
+    assert office.read("src.py") == "x = 1\n"
+    assert office.read("kept") == "y\n"
+    assert ended.outcome.status == "ok"
+
+
+def test_a_rule_holds_for_the_agents_an_agent_launches(office: Office) -> None:
+    touch, echo = (tool("Bash", command=command) for command in ("touch made", "git --version && touch made"))
+    office.model.say(Thread([touch, echo, text("Helped.")], of_agents))
+    launched = tool("Agent", description="d", prompt="Help.", subagent_type="general-purpose", run_in_background=False)
+    other = tool("Agent", description="d", prompt="Look.", subagent_type="Explore", run_in_background=False)
+    office.model.say(Thread([other, launched, artifact(office), text("Done.")]))
+    rules = ["Bash(git:*)", "Agent(general-purpose)"]
+    ended = office.attempt(tools=rules, options={"permissions": "all"}, env={"IS_SANDBOX": "1"})
+    assert "works without this call of Agent" in ended.told()
+    assert len(office.model.agents) == 3
+    assert not (office.project / "made").exists()
 
 
 @pytest.mark.parametrize("mode", ["settings", "edits"])

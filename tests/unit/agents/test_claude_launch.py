@@ -230,7 +230,7 @@ def test_the_plugin_registers_what_the_rules_need(place: Path) -> None:
     table = json.loads((made / "hooks" / "hooks.json").read_text())["hooks"]
     assert sorted(table) == ["PermissionRequest", "PreToolUse", "SessionStart"]
     (rule,) = table["PreToolUse"]
-    assert {"StructuredOutput", "Write", "Bash", "mcp__.*"} <= set(rule["matcher"].split("|"))
+    assert "matcher" not in rule, "a rule may be about any tool"
     (hook,) = rule["hooks"]
     assert (hook["command"], hook["onFailure"]) == (sys.executable, "block")
     assert json.loads((made / ".claude-plugin" / "plugin.json").read_text())["name"] == "stagent-runner"

@@ -146,15 +146,50 @@ def test_commands(attempted: Attempted, command: str, decision: str) -> None:
         (["mcp__x__*"], (), "mcp__x__y", ""),
         (["mcp__x__z"], (), "mcp__x__y", "deny"),
         (None, ("mcp__x",), "mcp__x__y", "deny"),
-        (["Bash(git:*)"], (), "Bash", ""),
+        (["Bash(git:*)"], (), "Bash", "deny"),
+        (["Bash(ls:*)"], (), "Bash", ""),
         (None, ("Bash(rm:*)",), "Bash", ""),
+        (None, ("Bash(ls:*)",), "Bash", "deny"),
         (None, ("Bash",), "Bash", "deny"),
         (["Read"], (), "Bash", "deny"),
+        (["Grep(x)"], (), "Grep", "deny"),
+        (["Read"], (), "TodoWrite", ""),
     ],
 )
 def test_tools(attempted: Attempted, allow: list[str] | None, deny: tuple[str, ...], tool: str, decision: str) -> None:
     attempted.publish(allow, deny)
     assert attempted.tool(tool, command="ls")[0] == decision
+
+
+PATTERNS = (["Bash(git log:*)", "Edit(src/**)", "Read(src/**)", "Agent(Explore)"], ("Edit(src/kept.py)",))
+CALLS: list[tuple[str, Json, str]] = [
+    ("Bash", {"command": "git log -3"}, ""),
+    ("Bash", {"command": "git log && touch x"}, "deny"),
+    ("Bash", {"command": "sh -c 'git log'"}, "deny"),
+    ("Bash", {"command": "git log $(touch x)"}, "deny"),
+    ("Write", {"file_path": "src/a.py"}, ""),
+    ("Write", {"file_path": "src/kept.py"}, "deny"),
+    ("Edit", {"file_path": "other.py"}, "deny"),
+    ("NotebookEdit", {"notebook_path": "other.ipynb"}, "deny"),
+    ("Read", {"file_path": "src/a.py"}, ""),
+    ("Read", {"file_path": "/etc/hostname"}, "deny"),
+    ("Agent", {"subagent_type": "Explore"}, ""),
+    ("Task", {"subagent_type": "general-purpose"}, "deny"),
+]
+
+
+@pytest.mark.parametrize(("tool", "given", "decision"), CALLS)
+def test_patterns_are_judged_as_in_a_session(attempted: Attempted, tool: str, given: Json, decision: str) -> None:
+    attempted.publish(*PATTERNS)
+    assert attempted.tool(tool, **given)[0] == decision
+
+
+@pytest.mark.parametrize(
+    "command", ["touch x", "true && touch x", "sh -c 'touch x'", "X=1 touch x", "ls | xargs touch"]
+)
+def test_a_denied_command_is_found_wherever_it_may_stand(attempted: Attempted, command: str) -> None:
+    attempted.publish(None, ("Bash(touch:*)",))
+    assert attempted.tool("Bash", command=command)[0] == "deny"
 
 
 def test_without_the_tool_only_the_artifact_is_written(attempted: Attempted) -> None:
@@ -163,7 +198,7 @@ def test_without_the_tool_only_the_artifact_is_written(attempted: Attempted) -> 
         assert attempted.tool("Write", file_path=str(attempted.artifact))[0] == "allow"
         decision, reason = attempted.tool("Write", file_path=str(attempted.world.root / "src" / "a"))
         assert decision == "deny"
-        assert "works without the tool Write" in reason
+        assert "works without this call of Write" in reason
 
 
 @pytest.mark.parametrize(

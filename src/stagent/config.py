@@ -42,7 +42,7 @@ SETTINGS = (
         "provider_pause",
         "STAGENT_PROVIDER_PAUSE",
         "30",
-        "Seconds to wait when an agent's provider turns an attempt away and names no time; doubled each time.",
+        "Seconds to wait at least when an agent's provider turns an attempt away; doubled each time.",
         number=True,
     ),
     Setting("attempts", "STAGENT_MAX_ATTEMPTS", "4", "How many attempts may run at once; others wait.", number=True),

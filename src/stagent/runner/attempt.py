@@ -127,10 +127,10 @@ class AttemptMaker:
         self._turned_away += 1
         if self._turned_away > _TURNS_AWAY:
             return msgspec.structs.replace(outcome, retry_at=None)
-        if outcome.retry_at is not None:
-            return outcome
         seconds = min(self._pause * 2 ** (self._turned_away - 1), _LONGEST_PAUSE)
-        return msgspec.structs.replace(outcome, retry_at=self.service.clock() + int(seconds * 1000))
+        # A time that the provider names may be over already, by its clock or by ours; then it says nothing.
+        after = self.service.clock() + int(seconds * 1000)
+        return msgspec.structs.replace(outcome, retry_at=max(outcome.retry_at or 0, after))
 
     def _tell_hook(self, state: State, spec: AttemptSpec) -> None:
         service = self.service

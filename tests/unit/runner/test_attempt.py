@@ -111,11 +111,22 @@ def test_the_pause_doubles_up_to_its_longest_and_ends_after_eight(
     assert [outcome for outcome, _ in world.ends()] == ["void"] * 8 + ["failed"]
 
 
-def test_the_provider_names_the_time_itself(world: RunnerWorld) -> None:
+@pytest.mark.parametrize(("named", "at"), [(500_000, 500_000), (1_000, 31_000), (-5_000, 31_000), (None, 31_000)])
+def test_the_provider_names_the_time_itself_unless_it_is_over(world: RunnerWorld, named: int | None, at: int) -> None:
     world.begin()
-    world.play(("true", failed("rate_limited", retry_at=123)))
-    assert world.make(world.maker()).retry_at == 123
+    world.service.clock = lambda: 1_000
+    world.play(("true", failed("rate_limited", retry_at=named)))
+    assert world.make(world.maker()).retry_at == at
     assert world.ends() == [("void", "attempt.rate_limited")]
+
+
+def test_a_time_that_is_over_each_time_is_waited_for_longer_each_time(world: RunnerWorld) -> None:
+    world.begin()
+    world.service.clock = lambda: 1_000_000
+    world.play(("true", failed("rate_limited", retry_at=995_000)))
+    maker = world.maker()
+    made = [world.make(maker).retry_at for _ in range(3)]
+    assert made == [1_030_000, 1_060_000, 1_120_000]
 
 
 def test_another_end_in_between_begins_the_pauses_again(world: RunnerWorld) -> None:

@@ -100,6 +100,16 @@ def test_a_limit_is_waited_for_and_the_wait_can_be_ended(world: RunnerWorld) -> 
     assert world.ends() == [("void", "attempt.rate_limited")]
 
 
+def test_a_provider_that_never_has_room_is_given_up_on(world: RunnerWorld) -> None:
+    world.begin({"work": {"transitions": {"done": "complete"}, "retry": {"attempts": 2}}})
+    world.play(("true", failed("rate_limited", retry_at=1)))
+    runner = world.runner()
+    runner._attempts._pause = 0.0
+    assert runner.drive(world.state) == "blocked"
+    assert world.ends() == [("void", "attempt.rate_limited")] * 8 + [("failed", "attempt.rate_limited")] * 2
+    assert world.now.refusal == "attempt.rate_limited"
+
+
 def test_a_stop_in_the_middle_interrupts_the_run(world: RunnerWorld) -> None:
     world.begin()
     world.play((f"{says('text', text='x')}; sleep 60", OK))

@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 
 from stagent.core import claudecode
+from stagent.core.agentrules import uncarried
 from stagent.core.ports import AttemptSpec
 from stagent.errors import RefusedError, UsageError
 
@@ -28,7 +29,6 @@ PERMISSIONS = {
 LAUNCH = "STAGENT_LAUNCH"
 """The variable that names one start of one process: our hook reports it, so that its report is about this one."""
 
-_LONGEST = 100_000  # bytes of one argument; the system takes 131,072
 # What tells a process that it runs inside another session; it would be taken for a part of that one.
 _NOT_PASSED_ON = frozenset(
     {
@@ -102,9 +102,7 @@ def arguments(spec: AttemptSpec, plugin: str) -> list[str]:
 
 
 def _carried(flag: str, text: str) -> str:
-    size = len(text.encode("utf-8", "replace"))
-    if size > _LONGEST or "\0" in text:
-        what = f"it has {size} bytes, {_LONGEST} at most are possible" if size > _LONGEST else "it holds a zero byte"
+    if what := uncarried(text):
         raise UsageError("agent.argument", what, where=f"agent claude: {flag}", remedy="Shorten or correct it.")
     return text
 

@@ -19,6 +19,7 @@ from stagent.cli.reporter import Reporter, is_paused
 from stagent.config import value
 from stagent.core.commands import Caller, Resume
 from stagent.core.events import AttemptStarted
+from stagent.core.masking import mask
 from stagent.core.model import Workflow
 from stagent.core.ports import AgentBackend
 from stagent.core.refusals import Refusal
@@ -156,8 +157,10 @@ def _resumed(home: Home, way: _Way, run: str, policy: Policy | None) -> _Drive:
 
 
 def _ready(service: RunService, driving: Driving) -> None:
-    """Refuse an agent that could not be started before anything is written."""
+    """Refuse an agent that could not be started, or settings that are wrong, before anything is written."""
     agent, options = driving
+    for name in ("provider_pause", "attempts"):
+        value(service.home, name)
     agent.ready(options, dict(os.environ), str(service.root))
 
 
@@ -237,6 +240,8 @@ def _drive(asked: _Drive, as_json: bool) -> int:
         reporter.catch_up()
         ending = runner.drive(asked.state)
         reporter.catch_up()
+    if runner.error is not None:
+        output.note(f"stagent: {mask(str(runner.error))}")
     final = service.state(run)
     reporter.summary(final, ending)
     return _status(final, ending, runner.stopping)

@@ -92,7 +92,7 @@ def stand(service: RunService, state: State) -> Standing:
         waits_for=waits,
         remedy=remedy,
         refusal="" if state.ended else state.refusal,
-        feedback="" if state.ended else mask(service.text(state.feedback)),
+        feedback="" if state.ended else mask(service.text(state.obstacle or state.feedback)),
         head=state.head,
         seq=state.seq,
         started_at=state.started_at,

@@ -14,6 +14,8 @@ from stagent.core.verify.problem import Findings
 
 Json = Mapping[str, object]
 _TOOL = re.compile(r"(?:[A-Za-z][A-Za-z0-9_-]{0,199}|mcp__[A-Za-z0-9_-]{1,195}\*)(?:\([^\x00-\x1f]{1,500}\))?")
+LONGEST = 100_000
+"""How many bytes a text may have that an agent's program is given on its command line; systems take little more."""
 _FIELDS = ("tools", "prompt", "persona", "output")
 
 
@@ -87,6 +89,8 @@ class AgentReader:
         if value is None:
             return ""
         if isinstance(value, str) and value.strip() and not (key == "model" and value.startswith("-")):
+            if problem := uncarried(value):
+                self.findings.error("persona", f"{where}.{key}", problem, "Shorten or correct it.")
             return value
         self.findings.error("persona", f"{where}.{key}", f"{shown(value)} is no {key}", "Write a text or leave it out.")
         return ""
@@ -109,7 +113,10 @@ class AgentReader:
                 "output", f"{where}.format", "a text has no schema", 'Write "json", or leave format or schema out.'
             )
         try:
-            return Output(encode(schema).decode())
+            text = encode(schema).decode()
+            if problem := uncarried(text):
+                self.findings.error("output", f"{where}.schema", problem, "Shorten it.")
+            return Output(text)
         except (RecursionError, UnicodeEncodeError):
             self.findings.error("output", f"{where}.schema", "the schema cannot be written as JSON", "Simplify it.")
             return Output()
@@ -142,3 +149,11 @@ class AgentReader:
             return None
         self.shapes.keys(entry, where, known, later)
         return entry
+
+
+def uncarried(text: str) -> str:
+    """Return why no command line can carry a text; empty when one can."""
+    size = len(text.encode("utf-8", "replace"))
+    if size > LONGEST:
+        return f"it has {size} bytes, {LONGEST} at most are possible"
+    return "it holds a zero byte" if "\0" in text else ""

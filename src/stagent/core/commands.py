@@ -106,6 +106,13 @@ class GiveUp(msgspec.Struct, frozen=True, kw_only=True):
     code: str = ""
 
 
+class Block(msgspec.Struct, frozen=True, kw_only=True):
+    """Record that an error around the work keeps the runner from going on; `text` tells people what it was."""
+
+    code: str
+    text: str | None = None
+
+
 class ReachBudget(msgspec.Struct, frozen=True, kw_only=True):
     """Record that a limit of the workflow's budget is passed, and carry out what follows; `text` tells people why."""
 
@@ -133,6 +140,7 @@ Command = (
     | Rebind
     | Stall
     | GiveUp
+    | Block
     | ReachBudget
     | Cancel
 )

@@ -46,7 +46,7 @@ def _drive(
     workflow: Workflow,
     state: State,
     caller: cmd.Caller,
-    command: cmd.Interrupt | cmd.Rebind | cmd.Stall | cmd.GiveUp | cmd.ReachBudget,
+    command: cmd.Interrupt | cmd.Rebind | cmd.Stall | cmd.GiveUp | cmd.Block | cmd.ReachBudget,
     evidence: Evidence,
 ) -> Answer:
     refusal = no.not_live(state)
@@ -65,6 +65,8 @@ def _drive(
         case cmd.Stall():
             stage, epoch, blocks = state.stage, state.epoch, command.blocks
             return [ev.Stalled(stage=stage, epoch=epoch, blocks=blocks, text=command.text, head=evidence.head)]
+        case cmd.Block():
+            return [ev.Blocked(code=command.code, text=command.text, head=evidence.head, outside=True)]
         case cmd.ReachBudget():
             return reach(workflow, state, command, evidence)
         case _:

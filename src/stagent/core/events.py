@@ -279,11 +279,15 @@ class Stalled(Data, frozen=True, kw_only=True, tag="stalled"):
 
 
 class Blocked(Data, frozen=True, kw_only=True, tag="blocked"):
-    """The runner cannot go on by itself; `code` is the last refusal's, or that of a budget that is used up."""
+    """The runner cannot go on by itself; `code` is the last refusal's, or that of a budget that is used up.
+
+    `outside` says that an error around the work stopped it, told by `code` and `text`, and nothing about the work.
+    """
 
     code: str
     text: str | None = None
     head: str | None = None
+    outside: bool = False
 
 
 class BudgetReached(Data, frozen=True, kw_only=True, tag="budget.reached"):

@@ -291,8 +291,8 @@ def _resumed(state: State, data: ev.Resumed, envelope: ev.Envelope) -> Changes:
         changes["refused"] = 0
     if state.refusal_before is not None:
         # A person may have sent the work back meanwhile.
-        kept = state.refusal_before if state.refusal.startswith("budget.") else state.refusal
-        changes.update(refusal=kept, refusal_before=None)
+        kept = state.refusal if state.refusal == "gate.redo" else state.refusal_before
+        changes.update(refusal=kept, refusal_before=None, obstacle=None)
     if data.acknowledged:
         changes["reached"] = {**state.reached, data.acknowledged: "acknowledged"}
     return changes
@@ -332,9 +332,11 @@ def _stalled(state: State, data: ev.Stalled, envelope: ev.Envelope) -> Changes:
 
 def _blocked(state: State, data: ev.Blocked, envelope: ev.Envelope) -> Changes:
     changes: Changes = {"status": "blocked", "lease": None, "refusal": data.code, **_seen(state, data.head)}
+    # Neither a budget nor an error around the work says anything about it: whoever goes on finds it as it was.
     if data.code.startswith("budget."):
-        # A budget says nothing about the work: whoever goes on finds it as it was.
         return {**changes, "refusal_before": state.refusal}
+    if data.outside:
+        return {**changes, "refusal_before": state.refusal, "obstacle": data.text}
     return {**changes, "feedback": data.text or state.feedback}
 
 

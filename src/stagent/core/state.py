@@ -75,14 +75,14 @@ class Agent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class State(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Where a run stands.
 
-    `tree_ref` is the tree the current stage is compared with; `protect_ref` the tree protected files are compared
-    with; `session` is the last agent session that drove the run, `prompts` are those that have decided something;
-    `refused` counts refused or failed attempts of this epoch; `attempts` counts attempts per stage over the run;
-    `spent_usd`, `spent_tokens` and `worked_millis` sum up what its attempts took; `reached` maps a budget to the last
-    that followed from it (`warn`, `pause`, or `acknowledged` after one), `refusal_before` is the refusal that a pause
-    or halt of a budget stands over; `others` are the sub-agents that run beside the stage's own: those that help in it,
-    and those that earlier stages, or the driver before an interruption, left behind; `reason` names the words with
-    which it was interrupted or stalled.
+    `tree_ref` is the tree the current stage is compared with; `protect_ref` the tree protected files are compared with;
+    `session` is the last agent session that drove the run, `prompts` are those that have decided something; `refused`
+    counts refused or failed attempts of this epoch; `attempts` counts attempts per stage over the run; `spent_usd`,
+    `spent_tokens` and `worked_millis` sum up what its attempts took; `reached` maps a budget to the last that followed
+    from it (`warn`, `pause`, or `acknowledged` after one), `refusal_before` is the refusal that a pause or halt of a
+    budget, or an error around the work, stands over, and `obstacle` the text of that error; `others` are the sub-agents
+    that run beside the stage's own: those that help in it, and those that earlier stages, or the driver before an
+    interruption, left behind; `reason` names the words with which it was interrupted or stalled.
     """
 
     run: str
@@ -134,6 +134,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     worked_millis: int = 0
     reached: dict[str, str] = {}
     refusal_before: str | None = None
+    obstacle: str | None = None
     session: str = ""
     reason: str | None = None
 

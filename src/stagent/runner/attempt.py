@@ -31,6 +31,7 @@ from stagent.runner.ledger import Ledger
 from stagent.runner.slots import take
 from stagent.runner.streams import LineSplitter, seen
 from stagent.runner.supervisor import Supervisor
+from stagent.runner.typed import typed_path
 
 _TURNED_AWAY = frozenset({"rate_limited", "overloaded"})
 _TURNS_AWAY = 8
@@ -72,6 +73,7 @@ class AttemptMaker:
         self._stopped = False
         self._supervisor = Supervisor(backend)
         self._gone: set[str] = set()
+        self._written = ""
         self._turned_away = 0
         self._pause = float(value(service.home, "provider_pause")[0])
 
@@ -107,6 +109,7 @@ class AttemptMaker:
             hit("runner.attempt_logged")
 
         began = time.monotonic()
+        self._written = spec.stream
         outcome = self._supervisor.run(spec, launch, on_event=meter.take, on_started=begun)
         millis = int((time.monotonic() - began) * 1000)
         hit("runner.attempt_over")
@@ -163,6 +166,11 @@ class AttemptMaker:
             cost_usd=left_behind.cost_usd,
         )
         self.service.submit(state.run, caller, cmd.EndAttempt(event=event))
+
+    def make_room(self) -> None:
+        """Remove what the last attempt's stream can be read without: its typed events are made again from it."""
+        if self._written:
+            disk.remove(Path(typed_path(self._written)))
 
     def _left_behind(self, stream: Path) -> Outcome:
         """Return what a stream nobody writes to any more says: the session that can go on, and what was used."""

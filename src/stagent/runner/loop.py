@@ -19,13 +19,14 @@ from stagent.core.advance import holds
 from stagent.core.budget import Hit, due
 from stagent.core.canonical import digest
 from stagent.core.events import Holder
+from stagent.core.masking import mask
 from stagent.core.model import Stage
 from stagent.core.ports import AgentBackend, AgentEvent
 from stagent.core.refusals import Refusal
 from stagent.core.state import State
 from stagent.engine.evidence import HOST
 from stagent.engine.service import Advanced, RunService
-from stagent.errors import WorkspaceError
+from stagent.errors import StagentError, WorkspaceError
 from stagent.runner.attempt import AttemptMaker
 from stagent.runner.heartbeat import Heartbeat
 from stagent.runner.policy import Policy
@@ -68,6 +69,7 @@ class Runner:
         self.options = options or {}
         self.hooks = hooks or Hooks()
         self.stopping = ""
+        self.error: Exception | None = None
         self._redone: set[int] = set()
         self._attempts = AttemptMaker(service, backend, self.options, self.hooks.on_agent, self.hooks.on_wait)
         self._caller = cmd.Caller(actor=f"runner:{os.getpid()}", kind="runner", fence=0)
@@ -78,9 +80,20 @@ class Runner:
         self._attempts.stop()
 
     def drive(self, state: State) -> Ending:
-        """Move the run as far as it goes. The caller has started it with this process as the holder, or resumed it."""
+        """Move the run as far as it goes. The caller has started it with this process as the holder, or resumed it.
+
+        An error of ours or of the system ends it as `blocked`, with the error in the log and as `error`. Raises that
+        error where the log cannot take it, or where the run is another's by now.
+        """
         fence = state.lease.fence if state.lease else 0
         self._caller = cmd.Caller(actor=f"runner:{os.getpid()}", kind="runner", fence=fence)
+        try:
+            return self._drive(state, fence)
+        except (StagentError, OSError) as error:
+            # The outermost frame of a run: whatever stopped it, nobody may believe that it still goes on.
+            return self._break_off(error)
+
+    def _drive(self, state: State, fence: int) -> Ending:
         with Heartbeat(self.service.store, self.run, fence, self.service.clock):
             self._attempts.recover(state, self._caller)
             while True:
@@ -205,6 +218,28 @@ class Runner:
         command = cmd.GiveUp(by="engine", text=state.feedback, code=state.refusal)
         answer = self.service.submit(self.run, self._caller, command)
         return _over(answer) or "blocked" if isinstance(answer, State) else "blocked"
+
+    def _break_off(self, error: StagentError | OSError) -> Ending:
+        self.error = error
+        try:
+            answer = self._block(error)
+        except (StagentError, OSError):
+            # Where the disk is full, what can be made again gives way to the log.
+            self._attempts.make_room()
+            try:
+                answer = self._block(error)
+            except (StagentError, OSError):
+                raise error from None
+        if isinstance(answer, Refusal):
+            raise error
+        return "blocked"
+
+    def _block(self, error: StagentError | OSError) -> State | Refusal:
+        text = mask(str(error)).encode("utf-8", "backslashreplace")
+        code = error.code if isinstance(error, StagentError) else "system.failed"
+        command = cmd.Block(code=code, text=digest(text))
+        self._attempts.recover(self.service.state(self.run), self._caller)
+        return self.service.submit(self.run, self._caller, command, {digest(text): text})
 
     def _pause(self) -> Ending:
         reason = self.stopping.encode()

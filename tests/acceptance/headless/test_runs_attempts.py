@@ -149,3 +149,30 @@ def test_a_program_that_is_missing_is_an_error_before_the_first_attempt(site: Si
     assert len(done.lines) == 1  # no run was begun
     wrong = site.cli("run", "x", *site.words(one(site), "--option", "permissions=everything"))
     assert (wrong.status, wrong.lines[-1]["error"]) == (64, "agent.option_value")
+
+
+def test_what_no_command_line_can_carry_is_an_error_before_a_run_begins(site: Site) -> None:
+    flow = one(site, persona={"name": "Ada", "system_prompt": "x" * 200_000})
+    done = site.cli("run", "x", *site.words(flow))
+    assert (done.status, done.json["error"]) == (1, "workflow.invalid")
+    assert "stages.work.persona.system_prompt: it has 200000 bytes, 100000 at most" in done.json["message"]
+    assert site.cli("runs", "--json").json == []
+
+
+def test_a_program_that_vanishes_between_attempts_stops_the_run_and_says_so(site: Site) -> None:
+    site.stand_in("init(); os.unlink(sys.argv[0])")
+    run = site.run(one(site, retry={"attempts": 3}))
+    assert (run.status, run.summary["ending"], run.summary["refusal"]) == (3, "blocked", "agent.program_missing")
+    assert "there is no program" in run.done.err
+    assert ends(run) == [("failed", "attempt.no_result")]
+    [blocked] = run.log("blocked")
+    assert "Install Claude Code" in run.text(blocked["text"])
+    assert (run.state.status, run.state.lease) == ("blocked", None)
+    shown = site.cli("status", run.run).out
+    assert "agent.program_missing" in shown
+    assert "there is no program" in shown
+    # It says nothing about the work, which goes on where it stood.
+    site.stand_in(f"init(); {LEFT}; result(result=prompt)")
+    again = well(site.go_on(run.run))
+    assert ends(again) == [("failed", "attempt.no_result"), ("ok", "")]
+    assert "agent.program_missing" not in "\n".join(site.stream(run.run, "1.2"))

@@ -138,6 +138,17 @@ def test_a_pause_leaves_what_was_refused_as_it_was() -> None:
     assert (world.now.refusal, world.now.feedback) == ("check.failed", text("words"))
 
 
+def test_an_error_around_the_work_leaves_what_was_refused_as_it_was() -> None:
+    world = made()
+    world.do(cmd.Refuse(code="check.failed", text=text("words")))
+    [event] = world.do(cmd.Block(code="store.full", text=text("why")))
+    assert event == ev.Blocked(code="store.full", text=text("why"), outside=True)
+    assert (world.now.status, world.now.lease, world.now.refusal) == ("blocked", None, "store.full")
+    assert (world.now.feedback, world.now.obstacle) == (text("words"), text("why"))
+    world.do(cmd.Resume(holder=RUNNER))
+    assert (world.now.refusal, world.now.feedback, world.now.obstacle) == ("check.failed", text("words"), None)
+
+
 def test_what_a_person_sends_back_during_a_pause_is_kept() -> None:
     world = made(**{"stages/planning/gate": {"type": "require_approval"}})
     world.work("approved")

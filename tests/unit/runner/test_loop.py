@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 
 from stagent.core import commands as cmd
 from stagent.core.events import Holder
-from stagent.core.ports import AgentEvent, Launch
+from stagent.core.ports import AgentEvent, AttemptSpec, Launch
 from stagent.core.refusals import Refusal
 from stagent.core.state import State
-from stagent.errors import RefusedError
+from stagent.errors import RefusedError, StagentError, StoreError
 from stagent.runner.loop import Runner, holder
 from stagent.runner.policy import Policy
+from stagent.runner.typed import typed_path
 from unit.runner.runner_world import OK, WRITES, RunnerWorld, failed, says
 
 GATED = {"work": {"transitions": {"done": "complete"}, "gate": {"type": "require_approval"}}}
@@ -108,6 +111,95 @@ def test_a_provider_that_never_has_room_is_given_up_on(world: RunnerWorld) -> No
     assert runner.drive(world.state) == "blocked"
     assert world.ends() == [("void", "attempt.rate_limited")] * 8 + [("failed", "attempt.rate_limited")] * 2
     assert world.now.refusal == "attempt.rate_limited"
+
+
+def test_an_error_of_ours_ends_the_run_as_blocked_and_says_nothing_about_the_work(world: RunnerWorld) -> None:
+    world.begin()
+    world.play(("true", failed("no_result", "It broke.")), (WRITES, OK))
+    launch, gone = world.played.launch, StagentError("agent.program_missing", "it is gone", remedy="Find it.")
+
+    def once(spec: AttemptSpec, env: Mapping[str, str]) -> Launch:
+        if spec.number == 2:
+            raise gone
+        return launch(spec, env)
+
+    world.played.launch = once  # type: ignore[method-assign]
+    runner = world.runner()
+    assert runner.drive(world.state) == "blocked"
+    assert runner.error is gone
+    assert (world.now.lease, world.now.refusal) == (None, "agent.program_missing")
+    assert world.service.text(world.now.obstacle) == "it is gone. Find it."
+    world.played.launch = launch  # type: ignore[method-assign]
+    world.state = _resumed(world)
+    assert (world.now.refusal, world.service.text(world.now.feedback)) == ("attempt.no_result", "It broke.")
+    assert (world.now.refused, world.now.obstacle) == (0, None)
+    assert world.drive() == "ended"
+
+
+def test_an_error_of_the_system_in_the_middle_of_an_attempt_leaves_no_attempt_open(world: RunnerWorld) -> None:
+    world.begin()
+    world.play((f"{says('text', text='x')}; sleep 60", OK))
+
+    def full(event: AgentEvent) -> None:
+        raise OSError(28, "No space left on device", "/somewhere")
+
+    runner = world.runner(on_agent=full)
+    assert runner.drive(world.state) == "blocked"
+    assert world.ends() == [("orphaned", "attempt.orphaned")]
+    assert (world.now.refusal, world.now.attempt_open) == ("system.failed", False)
+    assert "No space left on device: '/somewhere'" in world.service.text(world.now.obstacle)
+
+
+@pytest.mark.parametrize("lost", ["log", "lease"])
+def test_an_error_the_log_does_not_take_is_raised(world: RunnerWorld, lost: str) -> None:
+    world.begin()
+    gone = StagentError("agent.program_missing", "it is gone", remedy="Find it.")
+
+    def lose(*arguments: object) -> Launch:
+        if lost == "log":
+            world.service.append = _full  # type: ignore[method-assign]
+        else:
+            other = msgspec.structs.replace(holder(), pid=1)
+            person = cmd.Caller(actor="person:x", kind="person")
+            world.service.submit(world.run, person, cmd.Resume(holder=other, take_over=True))
+        raise gone
+
+    world.played.launch = lose  # type: ignore[method-assign]
+    with pytest.raises(StagentError) as raised:
+        world.drive()
+    assert raised.value is gone
+    assert world.log("blocked") == []
+
+
+def test_where_there_is_no_room_for_the_log_the_typed_events_of_the_stream_give_way(world: RunnerWorld) -> None:
+    world.begin()
+    world.play((f"{says('text', text='x')}; sleep 60", OK))
+    append, stream = world.service.append, list[str]()
+
+    def narrow(*arguments: Any) -> State:
+        if stream and Path(typed_path(stream[0])).exists():
+            raise StoreError("store.full", "there is no room", remedy="Make some.")
+        return append(*arguments)
+
+    def full(event: AgentEvent) -> None:
+        stream.append(world.played.specs[0].stream)
+        raise OSError(28, "No space left on device")
+
+    world.service.append = narrow  # type: ignore[method-assign]
+    assert world.drive(on_agent=full) == "blocked"
+    assert (world.now.refusal, world.now.attempt_open) == ("system.failed", False)
+    assert Path(stream[0]).exists()
+
+
+def _full(*arguments: object) -> State:
+    raise StoreError("store.full", "there is no room", remedy="Make some.")
+
+
+def _resumed(world: RunnerWorld) -> State:
+    caller = cmd.Caller(actor="runner:1", kind="runner", fence=world.now.fence)
+    answer = world.service.submit(world.run, caller, cmd.Resume(holder=holder(), head=None))
+    assert isinstance(answer, State), answer
+    return answer
 
 
 def test_a_stop_in_the_middle_interrupts_the_run(world: RunnerWorld) -> None:

@@ -251,7 +251,7 @@ def _status(state: State, ending: Ending, stopping: str) -> int:
     if ending == "ended":
         return output.OK if state.success else output.ENDED_OTHERWISE
     if ending == "interrupted":
-        return 143 if stopping == "SIGTERM" else 130 if stopping == "SIGINT" else output.ENDED_OTHERWISE
+        return 128 + signal.Signals[stopping] if stopping else output.ENDED_OTHERWISE
     return _EXITS["paused" if is_paused(state) else ending]
 
 
@@ -260,7 +260,9 @@ def _signals(runner: Runner) -> Iterator[None]:
     def stop(number: int, frame: FrameType | None) -> None:
         runner.stop(signal.Signals(number).name)
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    # What whoever started us had us ignore, such as the hang-up with nohup, goes on being ignored.
+    heard = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, stop) for number in heard if signal.getsignal(number) != signal.SIG_IGN}
     try:
         yield
     finally:

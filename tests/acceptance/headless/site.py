@@ -94,10 +94,11 @@ class Site(Machine):
         """The command line that drives a workflow, after the task."""
         return ["--flow", flow, "--agent", "claude", "--json", *more]
 
-    def start(self, *words: str) -> subprocess.Popen[str]:
-        """Start the program and do not wait for it."""
+    def start(self, *words: str, ignoring: str = "") -> subprocess.Popen[str]:
+        """Start the program and do not wait for it; `ignoring` names signals it is started with as ignored."""
+        program = [sys.executable, "-m", "stagent", *words]
         return subprocess.Popen(
-            [sys.executable, "-m", "stagent", *words],
+            ["/bin/sh", "-c", f"trap '' {ignoring}; exec \"$@\"", "sh", *program] if ignoring else program,
             cwd=self.project,
             env=self.env,
             stdin=subprocess.DEVNULL,

@@ -68,7 +68,7 @@ def test_two_runs_with_one_place_never_have_two_agents(site: Site) -> None:
     assert all(before[1] <= after[0] for before, after in itertools.pairwise(sorted(spans)))
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)])
 def test_a_runner_that_is_asked_to_end_pauses_its_run(site: Site, number: int, status: int) -> None:
     runner = in_the_middle(site)
     runner.send_signal(number)
@@ -83,6 +83,24 @@ def test_a_runner_that_is_asked_to_end_pauses_its_run(site: Site, number: int, s
     assert "Go on with it." in second.fresh
     assert [event["number"] for event in again.log("attempt.started")] == [1, 2]
     assert again.state.refused == 0
+
+
+def test_signals_that_its_starter_ignores_do_not_end_a_run(site: Site) -> None:
+    go = site.root / "go"
+    site.stand_in(f"""
+init()
+while not os.path.exists({str(go)!r}):
+    time.sleep(0.05)
+open(os.environ["STAGENT_ARTIFACT"], "w").write("---\\nepoch: 1\\nresult: done\\n---\\n")
+result()
+""")
+    runner = site.start("run", "Mend the project.", *site.words(one(site)), ignoring="HUP INT")
+    wait_for(lambda: site.cli("ps", "--json").json, "the attempt to be listed")
+    for number in (signal.SIGHUP, signal.SIGINT):
+        runner.send_signal(number)
+    go.touch()
+    run = well(site.finish(runner))
+    assert ends(run) == [("ok", "")]
 
 
 def test_the_agent_of_the_run_goes_on_unless_another_is_named(site: Site) -> None:

@@ -104,7 +104,8 @@ def state(**fields: object) -> State:
         ("stalled", {"status": "stalled"}, "", 4),
         ("interrupted", {"status": "interrupted"}, "SIGTERM", 143),
         ("interrupted", {"status": "interrupted"}, "SIGINT", 130),
-        ("interrupted", {"status": "interrupted"}, "SIGHUP", 3),
+        ("interrupted", {"status": "interrupted"}, "SIGHUP", 129),
+        ("interrupted", {"status": "interrupted"}, "", 3),
     ],
 )
 def test_every_ending_has_its_exit_status(ending: str, fields: dict[str, object], stopping: str, status: int) -> None:

@@ -155,7 +155,10 @@ def test_a_session_gives_up_after_it_was_refused(plain: Session) -> None:
     assert event["by"] == "agent"
     assert plain.text(event["text"]) == "Nobody told me the password."
     assert plain.advance().code == "run.escalated"
-    assert plain.cli("continue", "--json").status == 0
+    # What an agent gave up it does not take up again by itself.
+    assert plain.cli("continue", "--json").code == "person.agent"
+    assert plain.state.status == "escalated"
+    assert plain.machine.person("continue", plain.run).status == 0
     assert plain.place == ("plan", 1)
 
 

@@ -159,7 +159,7 @@ def _resume(home: Home, wanted: Wanted, session: str | None) -> tuple[RunService
         whereabouts.session(home, service, state, session, force=wanted.force)
     who = _orderer(wanted, state, session)
     holder = select.session_holder(session, state.folder)
-    command = Resume(holder=holder, take_over=wanted.take_over)
+    command = Resume(holder=holder, take_over=wanted.take_over, ordered=state.given_up)
     answer = service.submit(chosen.run, who, command)
     if session is not None and isinstance(answer, State):
         home.index.rebind_session(chosen.run, session)
@@ -189,6 +189,11 @@ def _orderer(wanted: Wanted, state: State, session: str | None) -> Caller:
     if wanted.take_over:
         name = f"{holder.kind} {holder.session or holder.pid}" if holder else "nobody"
         return people.confirm("take a run over", f"Take {state.run} over from {name}?", state)
+    if state.given_up and wanted.kept is not None:
+        remedy = f"In a terminal of your own: stagent run --resume {state.run}."
+        return pending.person(wanted.kept, "/stagent:continue", remedy)
+    if state.given_up:
+        people.no_agent("go on with a run that waits for a person's decision")
     if session is None and state.session and holder is None and not state.ended:
         question = f"A session with hooks drove {state.run}. Go on with it here, where no hook looks on?"
         return people.confirm("go on with a session's run outside of it", question, state)

@@ -204,7 +204,9 @@ def _project_of(home: Home, run: str) -> RunService:
 def _resume(service: RunService, run: str) -> State:
     state = service.state(run)
     caller = Caller(actor=f"runner:{os.getpid()}", kind="runner", fence=state.fence)
-    answer = service.submit(run, caller, Resume(holder=holder()))
+    if state.given_up:
+        people.no_agent("go on with a run that waits for a person's decision")
+    answer = service.submit(run, caller, Resume(holder=holder(), ordered=state.given_up))
     if isinstance(answer, Refusal):
         raise answer.error()
     return answer

@@ -79,10 +79,14 @@ class Interrupt(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Resume(msgspec.Struct, frozen=True, kw_only=True):
-    """Go on with a run as this holder; `take_over` takes a living lease by a person's order."""
+    """Go on with a run as this holder; `take_over` takes a living lease by a person's order.
+
+    `ordered` says that the caller acts on a person's order, which a run that waits for a person's decision needs.
+    """
 
     holder: Holder
     take_over: bool = False
+    ordered: bool = False
 
 
 class Rebind(msgspec.Struct, frozen=True, kw_only=True):

@@ -177,6 +177,13 @@ def _resume(state: State, caller: cmd.Caller, command: cmd.Resume, evidence: Evi
     lease = state.lease
     if lease is not None and lease.holder == command.holder:
         return no.stand(state, "lease.own", "this caller drives the run already", "Go on with it.")
+    if state.given_up and caller.kind != "person" and not command.ordered:
+        return no.stand(
+            state,
+            "resume.person",
+            f"a person decides whether it goes on: the run is {state.status}",
+            f"In a terminal of your own: stagent run --resume {state.run}, or /stagent:continue typed in a session.",
+        )
     if command.holder.kind == "caller" and state.session and caller.kind != "person":
         # An agent that leaves its session would leave behind what its hooks saw, and with it who worked the stage.
         return no.stand(

@@ -144,6 +144,11 @@ class State(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return self.status == "running"
 
     @property
+    def given_up(self) -> bool:
+        """Whether a person decides if it goes on: it was given up, or its budget stopped it."""
+        return self.status == "escalated" or (self.status == "blocked" and self.obstacle is None)
+
+    @property
     def ended(self) -> bool:
         """Whether the run reached a terminal; nothing follows."""
         return self.status == "ended"

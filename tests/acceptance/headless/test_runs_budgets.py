@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 from acceptance.headless.site import Site, at, ends, prompts, well
@@ -30,6 +32,18 @@ def reached(run: object) -> list[tuple[str, str]]:
     return [(event["budget"], event["action"]) for event in run.log("budget.reached")]  # type: ignore[attr-defined]
 
 
+def refused_to_agents(site: Site, run: str) -> None:
+    """Inside an agent's process tree nobody goes on with a run that a person decides about, marked or not."""
+    before = site.seen(run).log()
+    words = [sys.executable, "-m", "stagent", "run", "--resume", run, "--agent", "claude", "--json"]
+    for line in ('exec "$@"', 'env -u CLAUDECODE "$@"; exit $?'):
+        command = ["/bin/sh", "-c", line, "sh", *words]
+        env = {**site.env, "CLAUDECODE": "1"}
+        done = subprocess.run(command, cwd=site.project, env=env, stdout=subprocess.PIPE, text=True, timeout=60)
+        assert (done.returncode, json.loads(done.stdout)["error"]) == (2, "person.agent")
+    assert site.seen(run).log() == before
+
+
 def test_a_warning_is_recorded_once_and_stops_nothing(site: Site) -> None:
     site.plan(first=["done"], second=["done"])
     run = well(site.run(two(site, {"tokens": {"warn": 1000}})))
@@ -49,6 +63,7 @@ def test_a_pause_waits_for_a_person_who_goes_on_with_the_run(site: Site) -> None
     assert (run.state.status, run.place) == ("blocked", ("first", 1))
     assert reached(run) == [("cost_usd", "pause")]
     assert "budget.paused" in site.cli("status", run.run).out
+    refused_to_agents(site, run.run)
     again = well(site.go_on(run.run))
     # What was done is not done again, and the same pause does not come again.
     assert [event["stage"] for event in again.log("attempt.started")] == ["first", "second"]
@@ -79,6 +94,7 @@ def test_a_halt_is_escalated_where_that_is_declared(site: Site) -> None:
     assert (run.status, run.summary["ending"], run.state.status) == (3, "escalated", "escalated")
     assert reached(run) == [("tokens", "halt")]
     assert Path(run.summary["report"]).exists()
+    refused_to_agents(site, run.run)
     # Going on comes to the same end, and no agent is started.
     again = site.go_on(run.run)
     assert again.status == 3

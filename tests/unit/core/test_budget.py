@@ -92,10 +92,10 @@ def test_what_is_left_until_an_attempt_must_end() -> None:
     attempt(world, cost_usd=3.0)
     assert amounts()[0] == 0.0
     world.do(cmd.ReachBudget(budget="cost_usd", limit=2.5, action="pause"))
-    world.do(cmd.Resume(holder=RUNNER))
+    world.do(cmd.Resume(holder=RUNNER, ordered=True))
     assert amounts()[0] == 1.5
     world.do(cmd.ReachBudget(budget="minutes", limit=30, action="pause"))
-    world.do(cmd.Resume(holder=RUNNER))
+    world.do(cmd.Resume(holder=RUNNER, ordered=True))
     assert amounts() == [1.5, 1900, None]
     assert left(workflow(PLAIN), world.now, "tokens") is None
 
@@ -122,7 +122,7 @@ def test_a_pause_holds_the_run_until_somebody_goes_on_and_then_no_more() -> None
         ev.Blocked(code="budget.paused", text=text("why")),
     ]
     assert (world.now.status, world.now.refusal, world.now.feedback) == ("blocked", "budget.paused", None)
-    [event] = world.do(cmd.Resume(holder=SESSION))
+    [event] = world.do(cmd.Resume(holder=SESSION, ordered=True))
     assert event.acknowledged == "cost_usd"
     assert (world.now.live, world.now.refusal, world.now.refusal_before) == (True, "", None)
     assert hit(world) is None
@@ -134,7 +134,7 @@ def test_a_pause_leaves_what_was_refused_as_it_was() -> None:
     world = made()
     world.do(cmd.Refuse(code="check.failed", text=text("words")))
     world.do(cmd.ReachBudget(budget="cost_usd", limit=2.5, action="pause", text=text("why")))
-    world.do(cmd.Resume(holder=RUNNER))
+    world.do(cmd.Resume(holder=RUNNER, ordered=True))
     assert (world.now.refusal, world.now.feedback) == ("check.failed", text("words"))
 
 
@@ -155,7 +155,7 @@ def test_what_a_person_sends_back_during_a_pause_is_kept() -> None:
     world.do(cmd.Advance())
     world.do(cmd.ReachBudget(budget="minutes", limit=30, action="pause"))
     world.person("redo")
-    [event] = world.do(cmd.Resume(holder=RUNNER))
+    [event] = world.do(cmd.Resume(holder=RUNNER, ordered=True))
     assert event.acknowledged == "minutes"
     assert (world.now.refusal, world.now.feedback) == ("gate.redo", text("words"))
 
@@ -169,7 +169,7 @@ def test_a_halt_gives_the_run_up_and_comes_again() -> None:
     assert met == ev.BudgetReached(budget="cost_usd", limit=5, action="halt")
     assert given_up == ev.Escalated(stage="planning", epoch=1, by="engine", report=text("report"))
     assert world.now.status == "escalated"
-    [event] = world.do(cmd.Resume(holder=RUNNER))
+    [event] = world.do(cmd.Resume(holder=RUNNER, ordered=True))
     assert event.acknowledged == ""
     assert hit(world) == found
 
@@ -205,7 +205,7 @@ def test_each_warning_and_pause_comes_once_and_nothing_passes_unseen(spending: l
             seen.append((found.budget, found.action))
             world.do(found.command)
             if found.action == "pause":
-                world.do(cmd.Resume(holder=RUNNER))
+                world.do(cmd.Resume(holder=RUNNER, ordered=True))
     assert len(seen) == len(set(seen))
     total = {"cost_usd": world.now.spent_usd, "tokens": world.now.spent_tokens}
     for budget, amount in total.items():

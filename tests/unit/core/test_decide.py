@@ -214,6 +214,34 @@ def an_agent_leaves_its_session_while_it_holds_the_run() -> Any:
     return made(PLAIN).ask(cmd.Resume(holder=Holder(kind="caller", session="folder")))
 
 
+def stopped(how: str) -> World:
+    """A run that a person decides about: given up by its agent or the engine, or stopped by its budget."""
+    terminals = ["complete"] if "blocked" in how else PLAIN["terminal_stages"]
+    world = made(changed(LIMITED, "terminal_stages", terminals))
+    world.do(cmd.Refuse(code="artifact.missing"))
+    commands = {"pause": cmd.ReachBudget(budget="cost_usd", limit=2.5, action="pause")}
+    given_up = cmd.GiveUp(by="engine" if "engine" in how else "agent", text=text("why"))
+    world.do(commands.get(how, given_up))
+    assert world.now.status == ("blocked" if "blocked" in how or how == "pause" else "escalated")
+    return world
+
+
+STOPPED = ("pause", "agent escalated", "engine escalated", "agent blocked", "engine blocked")
+
+
+@refuses("resume.person", "state")
+def an_agent_goes_on_with_what_waits_for_a_person() -> Any:
+    agents = [cmd.Caller(actor="a", kind="session", session="session-1", pid=100), cmd.Caller(actor="a", kind="caller")]
+    runner = cmd.Caller(actor="runner:1", kind="runner", fence=1)
+    for how in STOPPED:
+        for caller in (*agents, runner, ENGINE):
+            answer = stopped(how).ask(cmd.Resume(holder=SESSION), caller)
+            assert answer.code == "resume.person", (how, caller)
+        assert not isinstance(stopped(how).ask(cmd.Resume(holder=RUNNER), PERSON), Refusal)
+        assert not isinstance(stopped(how).ask(cmd.Resume(holder=RUNNER, ordered=True), runner), Refusal)
+    return stopped("pause").ask(cmd.Resume(holder=RUNNER), runner)
+
+
 @refuses("run.ended", "state")
 def after_the_end() -> Any:
     world = made(PLAIN)
@@ -804,7 +832,7 @@ def a_warning_a_second_time() -> Any:
 def a_pause_that_somebody_accepted() -> Any:
     world = made(LIMITED)
     world.do(cmd.ReachBudget(budget="cost_usd", limit=2.5, action="pause"))
-    world.do(cmd.Resume(holder=SESSION))
+    world.do(cmd.Resume(holder=SESSION, ordered=True))
     return world.ask(cmd.ReachBudget(budget="cost_usd", limit=2.5, action="pause"))
 
 
@@ -1069,7 +1097,7 @@ def test_giving_up_takes_a_failure_and_leaves_the_stage_to_go_on_from() -> None:
     [event] = world.do(cmd.GiveUp(by="agent", text=text("why")))
     assert event == ev.Escalated(stage="planning", epoch=1, by="agent", text=text("why"), report=text("report"))
     assert (world.now.status, world.now.lease) == ("escalated", None)
-    world.do(cmd.Resume(holder=SESSION))
+    world.do(cmd.Resume(holder=SESSION, ordered=True))
     assert (world.now.stage, world.now.refused, world.now.live) == ("planning", 0, True)
 
 
@@ -1078,7 +1106,7 @@ def test_giving_up_blocks_where_escalated_is_not_declared() -> None:
     world.do(cmd.Refuse(code="artifact.missing"))
     [event] = world.do(cmd.GiveUp(by="agent", text=text("why")))
     assert event == ev.Blocked(code="given_up", text=text("why"))
-    world.do(cmd.Resume(holder=SESSION))
+    world.do(cmd.Resume(holder=SESSION, ordered=True))
     assert world.now.refused == 0
 
 

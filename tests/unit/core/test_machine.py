@@ -289,7 +289,7 @@ class Runs(RuleBasedStateMachine):
         assert world.now.live == (hit.action == "warn")
         if hit.action == "pause":
             refusal = world.now.refusal_before
-            self.put(cmd.Resume(holder=SESSION))
+            self.put(cmd.Resume(holder=SESSION, ordered=True))
             assert world.now.refusal == refusal
         if hit.action != "halt":
             again = due(world.workflow, world.now)
@@ -310,10 +310,11 @@ class Runs(RuleBasedStateMachine):
             assert self.world.now.fence == fence + 1
 
     @precondition(lambda self: hasattr(self, "world") and not self.world.now.live)
-    @rule(holder=st.sampled_from([SESSION, RUNNER]))
-    def go_on(self, holder: ev.Holder) -> None:
-        fence = self.world.now.fence
-        answer = self.put(cmd.Resume(holder=holder))
+    @rule(holder=st.sampled_from([SESSION, RUNNER]), ordered=st.booleans())
+    def go_on(self, holder: ev.Holder, ordered: bool) -> None:
+        fence, waits = self.world.now.fence, self.world.now.given_up
+        answer = self.put(cmd.Resume(holder=holder, ordered=ordered))
+        assert not waits or ordered or (isinstance(answer, Refusal) and answer.code == "resume.person")
         lease = self.world.now.lease
         assert isinstance(answer, Refusal) or (lease is not None and lease.fence == self.world.now.fence == fence + 1)
 

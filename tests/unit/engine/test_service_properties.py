@@ -281,7 +281,7 @@ class Runs(RuleBasedStateMachine):
     @precondition(lambda self: hasattr(self, "world") and self.world.now.status in ("interrupted", "blocked"))
     @rule()
     def go_on(self) -> None:
-        self.submit(cmd.Resume(holder=self.world.holder))
+        self.submit(cmd.Resume(holder=self.world.holder, ordered=True))
 
     @precondition(lambda self: self.live and self.quiet)
     @rule(reason=st.sampled_from(["It cannot be done.", ""]))

@@ -222,7 +222,7 @@ def test_a_pause_of_the_budget_blocks_and_a_halt_gives_up(world: RunnerWorld) ->
     assert world.drive() == "blocked"
     assert world.now.refusal == "budget.paused"
     caller = cmd.Caller(actor="runner:1", kind="runner", fence=world.now.fence)
-    answer = world.service.submit(world.run, caller, cmd.Resume(holder=holder()))
+    answer = world.service.submit(world.run, caller, cmd.Resume(holder=holder(), ordered=True))
     assert isinstance(answer, State)
     world.state = answer
     assert world.drive() == "escalated"

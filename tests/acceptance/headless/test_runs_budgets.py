@@ -126,4 +126,6 @@ def test_minutes_end_an_attempt(site: Site) -> None:
     assert ends(run) == [("timeout", "attempt.timeout")]
     assert reached(run) == [("minutes", "pause")]
     again = well(site.go_on(run.run))
-    assert [event["number"] for event in again.log("attempt.started")] == [1, 2, 1]
+    # Ended this early, it may not have kept its conversation.
+    assert [end for end in ends(again) if end[0] != "void"] == [("timeout", "attempt.timeout"), ("ok", ""), ("ok", "")]
+    assert again.log("attempt.ended")[-1]["stage"] == "second"

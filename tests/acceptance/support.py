@@ -211,7 +211,7 @@ class Machine:
         return made
 
     def person(
-        self, *arguments: str, words: Sequence[tuple[str, str]] = (("[yes/no]", "yes"),), timeout: float = 20
+        self, *arguments: str, words: Sequence[tuple[str, str]] = (("[yes/no]", "yes"),), timeout: float = 60
     ) -> Done:
         """Run the program as a person does: at a terminal of his own, below no agent; `words` answers questions."""
         out = self.root / f"person-{time.monotonic_ns()}.json"
@@ -389,7 +389,7 @@ class Session(Driven):
         self.hook("SubagentStop", agent, artifact=mark)
 
 
-def wait_for(condition: Any, what: str, seconds: float = 15) -> None:
+def wait_for(condition: Any, what: str, seconds: float = 60) -> None:
     """Wait until something holds; fail with its name when it does not in time."""
     until = time.monotonic() + seconds
     while not condition():

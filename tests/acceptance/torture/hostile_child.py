@@ -1,7 +1,8 @@
 """A program that does everything an agent should not do; started as the process of an attempt. Standard library only.
 
-HOSTILE names what it does at the first attempt of a stage; later ones are calm. HOSTILE_NOTES is a folder where it
-notes its processes and what it was able to write.
+HOSTILE names what it does at the first attempt of a stage; later ones are calm. What never ends by itself is done until
+an attempt came as far as it should, however often one was ended before. HOSTILE_NOTES is a folder where it notes its
+processes and what it was able to write.
 """
 
 from __future__ import annotations
@@ -60,6 +61,11 @@ def ignore() -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
+def ready() -> None:
+    """Note that this attempt did what it is there for; whatever ends it now may."""
+    note("ready", os.environ["STAGENT_ATTEMPT"])
+
+
 def forever() -> None:
     while True:
         time.sleep(60)
@@ -94,6 +100,7 @@ def calm() -> None:
 def stubborn() -> None:
     ignore()
     relative(leave=True, twice=False, bare=False)
+    ready()
     forever()
 
 
@@ -154,11 +161,19 @@ def errors() -> None:
 
 
 def hang() -> None:
+    def asked(number: int, frame: object) -> None:
+        note("asked", os.environ["STAGENT_ATTEMPT"])
+        os._exit(7)
+
+    signal.signal(signal.SIGTERM, asked)
     out(b'{"type": "text", "text": "soon"}\n')
+    ready()
     forever()
 
 
 def babble() -> None:
+    out(LINE % 0)
+    ready()
     while True:
         out(LINE % 0 * 100)
 
@@ -199,6 +214,8 @@ def main() -> None:
     here()
     deed = os.environ["HOSTILE"]
     first = os.environ["STAGENT_STAGE_ATTEMPT"] == "1" or deed == "counted"
+    if deed in ("stubborn", "hang", "babble"):
+        first = not (notes() / "ready").exists()
     DEEDS[deed if first else "calm"]()
 
 

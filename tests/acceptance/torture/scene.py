@@ -8,7 +8,6 @@ import os
 import resource
 import subprocess
 import sys
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -138,7 +137,6 @@ class Ended:
     """A program that ran to its end; `peak` is its memory in bytes, 0 where it had less than we."""
 
     def __init__(self, scene: Scene, process: subprocess.Popen[bytes]) -> None:
-        began = time.monotonic()
         assert process.stdout is not None and process.stderr is not None
         self.out = process.stdout.read()
         self.errors = process.stderr.read().decode()
@@ -147,7 +145,6 @@ class Ended:
         process.stderr.close()
         process.returncode = os.waitstatus_to_exitcode(status)
         self.status = process.returncode
-        self.seconds = time.monotonic() - began
         # What a process is started by counts as its own memory until it has more.
         own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         self.peak = usage.ru_maxrss * (1024 if sys.platform == "linux" else 1) if usage.ru_maxrss > own else 0

@@ -34,7 +34,8 @@ class Running:
 
     def begin(self, deed: str) -> None:
         """Wait until the attempt and what it started are there."""
-        wait_for(lambda: len(self.scene.pids()) == (2 if deed == "stubborn" else 1), "the agent")
+        wait_for((self.scene.notes / "ready").exists, "the agent")
+        assert len(self.scene.pids()) == (2 if deed == "stubborn" else 1)
         wait_for(lambda: [row["condition"] for row in self.rows()] == ["running"], "its log")
         [self.row] = self.rows()
         self.attempt: str = self.row["attempt"]
@@ -102,7 +103,7 @@ def test_what_runs_is_listed_with_what_it_uses(hanging: Running) -> None:
 
 def test_a_stopped_attempt_interrupts_its_run_which_can_go_on(hanging: Running) -> None:
     said = hanging.stop(hanging.attempt)
-    assert (said.status, hanging.process.wait(20)) == (0, 143)
+    assert (said.status, hanging.process.wait(60)) == (0, 143)
     assert f"{hanging.attempt} is stopped; the run is interrupted" in said.out
     assert f"stagent run --resume {hanging.run}" in said.out
     assert hanging.outcomes() == ["stopped"]
@@ -117,7 +118,7 @@ def test_a_stopped_attempt_interrupts_its_run_which_can_go_on(hanging: Running) 
 def test_one_that_does_not_listen_is_forced(stubborn: Running) -> None:
     said = stubborn.stop(stubborn.attempt, "--timeout", "0.5", "--json")
     assert said.status == 0, said.out
-    assert stubborn.process.wait(20) == 143
+    assert stubborn.process.wait(60) == 143
     assert stubborn.outcomes() == ["stopped"]
     assert stubborn.scene.left() == []
 
@@ -165,7 +166,7 @@ def test_an_unknown_attempt_is_an_error_that_names_the_known_ones(hanging: Runni
 
 def test_an_agent_cannot_stop_attempts(hanging: Running) -> None:
     process = hanging.scene.start("stop", hanging.attempt, "--json", CLAUDECODE="1")
-    out, _ = process.communicate(timeout=30)
+    out, _ = process.communicate(timeout=60)
     assert (process.returncode, json.loads(out)["error"]) == (2, "person.agent")
     assert hanging.process.poll() is None
     assert hanging.scene.left() != []

@@ -278,7 +278,7 @@ def test_an_orphan_is_ended_and_what_it_said_counts(world: RunnerWorld) -> None:
     event = AttemptStarted(stage="work", epoch=1, number=1, backend="played", pid=orphan.pid)
     world.service.submit(world.run, world.caller, cmd.BeginAttempt(event=event))
     maker.recover(world.now, world.caller)
-    assert orphan.wait(timeout=10) != 0
+    assert orphan.wait(timeout=60) != 0
     [ended] = world.log("attempt.ended")
     assert (ended["outcome"], ended["session"], ended["tokens"]) == ("orphaned", "s-1", 5)
     assert ended["stream_bytes"] == stream.stat().st_size

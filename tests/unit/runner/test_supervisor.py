@@ -41,7 +41,7 @@ class Lines:
 class Case:
     """One attempt at running a small program under a supervisor, and what became of it."""
 
-    def __init__(self, folder: Path, timeout: float | None = None) -> None:
+    def __init__(self, folder: Path, timeout: float | None = None, grace: float = 0.3) -> None:
         self.folder = folder
         self.spec = AttemptSpec(
             id=f"r-{folder.name}.{os.getpid()}.1",
@@ -58,12 +58,18 @@ class Case:
             timeout=timeout,
         )
         self.events: list[AgentEvent] = []
-        self.supervisor = Supervisor(Lines(), grace=0.3)
+        self.supervisor = Supervisor(Lines(), grace=grace)
+
+    def heard(self, event: AgentEvent) -> None:
+        """Note an event; the words "stop me" are an order."""
+        self.events.append(event)
+        if event.text == "stop me":
+            self.supervisor.stop()
 
     def run(self, program: str, stdin: bytes = b"", argv: Sequence[str] = ()) -> Outcome:
         argv = argv or [sys.executable, "-I", "-c", textwrap.dedent(program)]
         launch = Launch(argv=argv, env=dict(os.environ), stdin=stdin)
-        return self.supervisor.run(self.spec, launch, on_event=self.events.append, on_started=self.started)
+        return self.supervisor.run(self.spec, launch, on_event=self.heard, on_started=self.started)
 
     def started(self, pid: int, started: str) -> None:
         self.pid = pid
@@ -230,23 +236,22 @@ def test_an_exit_by_signal_is_a_negative_code(case: Case) -> None:
 def test_a_hanging_child_meets_its_timeout(tmp_path: Path) -> None:
     case = Case(tmp_path, timeout=0.3)
     begin = time.monotonic()
-    outcome = case.run("import time; print('here', flush=True); time.sleep(60)")
+    outcome = case.run("import time; time.sleep(3600)")
     assert (outcome.status, outcome.exit) == ("timeout", -signal.SIGTERM)
-    assert case.stream == b"here\n"
-    assert 0.3 <= time.monotonic() - begin < 10
+    assert time.monotonic() - begin >= 0.3
 
 
 def test_a_child_that_ignores_sigterm_is_killed_after_the_grace(tmp_path: Path) -> None:
-    case = Case(tmp_path, timeout=0.5)
+    case = Case(tmp_path, grace=3.0)
     program = """
-        import signal, time
-        signal.signal(signal.SIGTERM, lambda *_: print("I heard", flush=True))
-        print("ready", flush=True)
+        import os, signal, time
+        signal.signal(signal.SIGTERM, lambda *_: os.write(1, b"I heard\\n"))
+        os.write(1, b"stop me\\n")
         while True: time.sleep(60)
     """
     outcome = case.run(program)
-    assert (outcome.status, outcome.exit) == ("timeout", -signal.SIGKILL)
-    assert case.stream == b"ready\nI heard\n"
+    assert (outcome.status, outcome.exit) == ("stopped", -signal.SIGKILL)
+    assert case.stream == b"stop me\nI heard\n"
 
 
 def test_a_stopped_child_can_be_ended(tmp_path: Path) -> None:
@@ -461,7 +466,7 @@ def test_a_runner_that_is_interrupted_leaves_nothing(tmp_path: Path) -> None:
     try:
         wait_for(lambda: pids.exists() and len(pids.read_text().split()) == 2)
         runner.send_signal(signal.SIGINT)
-        assert runner.wait(timeout=20) != 0
+        assert runner.wait(timeout=60) != 0
     finally:
         runner.kill()
         runner.wait()

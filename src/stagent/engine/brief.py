@@ -93,6 +93,12 @@ class Brief:
         """The stage the run stands in."""
         return self.workflow.stages[self.state.stage]
 
+    @property
+    def _templated(self) -> bool:
+        """Whether a template takes the place of the stage's instruction file: a runner's agent is given its text."""
+        lease = self.state.lease
+        return self.stage.prompt is not None and lease is not None and lease.holder.kind == "runner"
+
     def tick(self) -> Tick:
         """Return the facts a driver loops on."""
         state, stage = self.state, self.stage
@@ -111,7 +117,9 @@ class Brief:
             execution_type=stage.execution if agent else None,
             model=stage.model,
             interruptible=stage.interruptible,
-            stage_instructions_path=str(self.folder.instructions(stage.name)) if agent else None,
+            stage_instructions_path=str(self.folder.instructions(stage.name))
+            if agent and not self._templated
+            else None,
             output_artifact_path=str(self.folder.artifact(stage.name)),
             transition_keys=sorted(stage.transitions),
             required_inputs=[self._line(item) for item in stage.required],
@@ -141,7 +149,7 @@ class Brief:
             f"Run: {state.run}",
             f"Epoch: {state.epoch}",
             f"Project: {self.project}",
-            f"Instructions: {self.folder.instructions(stage.name)}",
+            *([] if self._templated else [f"Instructions: {self.folder.instructions(stage.name)}"]),
             f"Output: {self.folder.artifact(stage.name)}",
             "",
             "Required inputs:",

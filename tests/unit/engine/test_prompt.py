@@ -177,6 +177,19 @@ def test_a_template_takes_the_place_of_the_instructions(tmp_path: Path) -> None:
     assert "as it is" not in fresh(world)
 
 
+def test_the_instructions_a_template_stands_for_are_not_named_to_a_runners_agent(tmp_path: Path) -> None:
+    world = made(tmp_path, plan="Plan it.")
+    for text in (fresh(world), world.service.brief(world.now).context()):
+        assert "Instructions:" not in text
+        assert "Do plan" not in text
+    assert world.service.brief(world.now).tick().stage_instructions_path is None
+    world.service.submit(world.run, world.driver, cmd.Interrupt())
+    holder = ev.Holder(kind="session", session="s-1", pid=1)
+    world.service.submit(world.run, world.driver, cmd.Resume(holder=holder))
+    brief = world.service.brief(world.now)
+    assert f"Instructions: {brief.tick().stage_instructions_path}" in brief.context()
+
+
 def test_values_of_a_template_are_never_templates(tmp_path: Path) -> None:
     world = made(tmp_path, choose="", build="<{{stages.plan.output}}>")
     plan(world, body="{{task}} {{#if x}} $& \\1")

@@ -14,6 +14,7 @@ from stagent.agents import claude_command, claude_plugin, claude_program
 from stagent.agents.claude_stream import Talk
 from stagent.agents.claude_verdict import Asked, verdict
 from stagent.config import HOME_VARIABLE, DataHome
+from stagent.core import claudecode
 from stagent.core.ports import AgentEvent, AttemptSpec, Launch, Verdict
 
 
@@ -29,9 +30,13 @@ class ClaudeBackend:
         self._asked = Asked()
         self._talk = Talk()
 
-    def ready(self, options: Mapping[str, str], env: Mapping[str, str], workdir: str) -> None:
-        """Check options, program and version. Raises what `launch` raises for them."""
-        self._program(options, env, workdir)
+    def ready(self, options: Mapping[str, str], env: Mapping[str, str], workdir: str) -> str | None:
+        """Check options, program and version, and tell of one newer than tried. Raises what `launch` raises for them."""
+        program, _, given = self._program(options, env, workdir)
+        found, below = claude_program.check(program, given), claudecode.BELOW
+        if found < below:
+            return None
+        return f"{program}: version {claudecode.dotted(found)} is newer than tried: below {claudecode.dotted(below)}."
 
     def _program(
         self, options: Mapping[str, str], env: Mapping[str, str], workdir: str

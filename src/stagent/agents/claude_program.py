@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -59,22 +61,26 @@ def check(program: str, env: Mapping[str, str]) -> claudecode.Version:
 
 
 def _version(program: str, env: Mapping[str, str]) -> claudecode.Version:
-    try:
-        said = subprocess.run(
-            [program, "--version"],
-            env=dict(env),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=_SECONDS,
-            check=False,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise _unusable(program, f"it did not say its version in {_SECONDS:g} s") from error
-    text = said.stdout.decode("utf-8", "replace").strip()
-    found = claudecode.version(text) if said.returncode == 0 else None
+    # It may be a wrapper that has started more by the time it is ended: it leads a group, which is ended whole.
+    with subprocess.Popen(
+        [program, "--version"],
+        env=dict(env),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    ) as process:
+        try:
+            said, _ = process.communicate(timeout=_SECONDS)
+        except subprocess.TimeoutExpired as error:
+            raise _unusable(program, f"it did not say its version in {_SECONDS:g} s") from error
+        finally:
+            if process.returncode is None:
+                os.killpg(process.pid, signal.SIGKILL)
+    text = said.decode("utf-8", "replace").strip()
+    found = claudecode.version(text) if process.returncode == 0 else None
     if found is None:
-        raise _unusable(program, f'its --version says no version: "{text[:200]}", exit code {said.returncode}')
+        raise _unusable(program, f'its --version says no version: "{text[:200]}", exit code {process.returncode}')
     return found
 
 

@@ -157,11 +157,15 @@ def _resumed(home: Home, way: _Way, run: str, policy: Policy | None) -> _Drive:
 
 
 def _ready(service: RunService, driving: Driving) -> None:
-    """Refuse an agent that could not be started, or settings that are wrong, before anything is written."""
+    """Refuse an agent that could not be started, or settings that are wrong, before anything is written.
+
+    What people should know about the agent is said on standard error.
+    """
     agent, options = driving
     for name in ("provider_pause", "attempts"):
         value(service.home, name)
-    agent.ready(options, dict(os.environ), str(service.root))
+    if remark := agent.ready(options, dict(os.environ), str(service.root)):
+        output.note(remark)
 
 
 def _fits(policy: Policy | None, workflow: Workflow) -> None:

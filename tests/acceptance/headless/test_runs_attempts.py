@@ -8,7 +8,7 @@ import signal
 
 import pytest
 
-from acceptance.headless.kit import SCHEMA
+from acceptance.headless.kit import SCHEMA, stand_in
 from acceptance.headless.site import Site, ends, prompts, report, well
 from acceptance.support import stage
 from stagent.testing.scripted_model import Request, Rule, Thread, Turn, of_agents, text, tool
@@ -149,6 +149,12 @@ def test_a_program_that_is_missing_is_an_error_before_the_first_attempt(site: Si
     assert len(done.lines) == 1  # no run was begun
     wrong = site.cli("run", "x", *site.words(one(site), "--option", "permissions=everything"))
     assert (wrong.status, wrong.lines[-1]["error"]) == (64, "agent.option_value")
+
+
+def test_a_newer_program_is_driven_and_people_are_told_before(site: Site) -> None:
+    site.env["STAGENT_CLAUDE"] = stand_in(site.root, f"init(); {LEFT}; result()", version="9.9.9 (Claude Code)")
+    run = well(site.run(one(site)))
+    assert "version 9.9.9 is newer than tried" in run.done.err.splitlines()[0]
 
 
 def test_what_no_command_line_can_carry_is_an_error_before_a_run_begins(site: Site) -> None:

@@ -13,6 +13,8 @@ from typing import Any
 import msgspec
 import pytest
 
+from acceptance.support import wait_for
+from stagent import processes
 from stagent.agents import claude_command, claude_plugin, claude_program
 from stagent.agents.claude import ClaudeBackend
 from stagent.config import DataHome
@@ -198,6 +200,26 @@ def test_programs_that_cannot_be_driven(place: Path, text: str, code: str) -> No
     with pytest.raises(StagentError) as caught:
         launch(place)
     assert caught.value.code == code
+
+
+def test_one_that_does_not_say_its_version_is_ended_with_all_it_started(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = place / "started"
+    program(place / "bin" / "claude", f"sleep 3600 & echo $$ $! > {started}.new; mv {started}.new {started}; wait")
+    monkeypatch.setattr(claude_program, "_SECONDS", 3.0)
+    with pytest.raises(StagentError, match="did not say its version in 3 s"):
+        launch(place)
+    pids = [int(word) for word in started.read_text().split()]
+    wait_for(lambda: not [pid for pid in pids if (info := processes.look(pid)) and not info.dead], "their end")
+
+
+def test_a_newer_version_than_was_tried_is_told(place: Path) -> None:
+    path = program(place / "bin" / "claude", "echo 2.1.329")
+    backend, env = ClaudeBackend(), environment(place)
+    assert backend.ready({}, env, str(place)) is None
+    program(path, "echo '9.9.9 (Claude Code)'")
+    assert backend.ready({}, env, str(place)) == f"{path}: version 9.9.9 is newer than tried: below 2.2.0."
 
 
 def test_a_program_that_is_none_cannot_be_run(place: Path) -> None:

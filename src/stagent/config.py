@@ -45,6 +45,13 @@ SETTINGS = (
         "Seconds to wait at least when an agent's provider turns an attempt away; doubled each time.",
         number=True,
     ),
+    Setting(
+        "provider_longest",
+        "STAGENT_PROVIDER_LONGEST",
+        "",
+        "Minutes a provider is waited for at most; a limit that ends later is a failed attempt. Without it any.",
+        number=True,
+    ),
     Setting("attempts", "STAGENT_MAX_ATTEMPTS", "4", "How many attempts may run at once; others wait.", number=True),
 )
 _MOST = 1000

@@ -31,7 +31,7 @@ class ClaudeBackend:
         self._talk = Talk()
 
     def ready(self, options: Mapping[str, str], env: Mapping[str, str], workdir: str) -> str | None:
-        """Check options, program and version, and tell of one newer than tried. Raises what `launch` raises for them."""
+        """Check options, program and version; tell of one newer than tried. Raises what `launch` raises for them."""
         program, _, given = self._program(options, env, workdir)
         found, below = claude_program.check(program, given), claudecode.BELOW
         if found < below:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from stagent.cli.hints import deciding, going_on
+from stagent.cli.words import moment
 from stagent.core.state import State
 from stagent.engine.service import RunService
 from stagent.engine.standing import Driver
@@ -25,11 +26,21 @@ def awaited(service: RunService, state: State, driver: Driver) -> tuple[str, str
     for name, check in state.checks.items():
         if check.outcome == "running":
             return f"the check {name}", f"stagent wait {state.run}"
+    if provider := provider_wait(service, state):
+        return provider, f"stagent wait {state.run}"
     if state.attempt_open:
         return f"attempt {state.attempt} at {state.stage}", f"stagent wait {state.run}"
     stage = service.workflow(state).stages[state.stage]
     results = ", ".join(sorted(stage.transitions))
     return f"the artifact of {state.stage} with a result ({results})", f"stagent context {state.run}"
+
+
+def provider_wait(service: RunService, state: State) -> str:
+    """Return until when a runner waits for its agent's provider, in words; empty when it does not."""
+    driven = state.live and service.gatherer.holder_alive(state) is not False
+    if not driven or state.retry_at is None or state.retry_at <= service.clock():
+        return ""
+    return f"the provider until {moment(state.retry_at)}"
 
 
 def _gate(service: RunService, state: State) -> tuple[str, str] | None:

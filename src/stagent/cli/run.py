@@ -162,7 +162,7 @@ def _ready(service: RunService, driving: Driving) -> None:
     What people should know about the agent is said on standard error.
     """
     agent, options = driving
-    for name in ("provider_pause", "attempts"):
+    for name in ("provider_pause", "provider_longest", "attempts"):
         value(service.home, name)
     if remark := agent.ready(options, dict(os.environ), str(service.root)):
         output.note(remark)

@@ -11,6 +11,7 @@ import msgspec
 
 from stagent.bootstrap import Home, millis
 from stagent.cli import output
+from stagent.cli.awaits import provider_wait
 from stagent.cli.status import waiting
 from stagent.cli.words import age, columns, fit, one_line, plain, table, width
 from stagent.core.masking import mask
@@ -38,7 +39,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 class Row(msgspec.Struct, frozen=True, kw_only=True):
     """One line of the list; `status` is its word (`engine.standing`), or waiting when its session needs somebody.
 
-    `waits` is what the session that drives the run waits for, `error` what the agent's last turn ended with.
+    `waits` is what the session that drives the run waits for, or its runner when that is the agent's provider; `error`
+    is what the agent's last turn ended with.
     """
 
     run: str
@@ -170,7 +172,7 @@ def _read(entry: Entry, service: RunService, state: State, gone: bool) -> Row:
         updated_at=state.updated_at,
         project=entry.project.root,
         gone=gone,
-        waits=held.what,
+        waits=held.what or provider_wait(service, state),
         error=held.error,
     )
 

@@ -77,6 +77,8 @@ class _Writer:
             parts.append(f"stream {amount(attempt.stream_bytes)}")
         if attempt.exit:
             parts.append(left(attempt.exit))
+        if attempt.retry_at is not None:
+            parts.append(f"the provider is waited for until {moment(attempt.retry_at)}")
         why = f" ({attempt.code})" if attempt.code and attempt.code != f"attempt.{attempt.outcome}" else ""
         yield f"     attempt {attempt.number:<2} {', '.join(parts)}{why}"
         yield from _quoted(attempt.text)

@@ -105,7 +105,8 @@ class AttemptEnded(Data, frozen=True, kw_only=True, tag="attempt.ended"):
     `void` is an attempt that could not begin its work (its session is gone, the provider turned it away).
 
     For a sub-agent, `mark` is the artifact as it stood when the agent stopped and `digest` what it held then.
-    `millis` is how long it worked, where that is known.
+    `millis` is how long it worked, where that is known; `retry_at` until when (unix milliseconds) its provider is
+    waited for before the next.
     """
 
     stage: str
@@ -122,6 +123,7 @@ class AttemptEnded(Data, frozen=True, kw_only=True, tag="attempt.ended"):
     tokens: int | None = None
     cost_usd: float | None = None
     millis: int = 0
+    retry_at: int | None = None
     mark: FileMark | None = None
     digest: str | None = None
 

@@ -301,7 +301,8 @@ class AgentBackend(Protocol):
     def ready(self, options: Mapping[str, str], env: Mapping[str, str], workdir: str) -> str | None:
         """Look whether the agent could be started with these options, before a run begins or goes on.
 
-        Returns what people should know about it beforehand, or None. Raises StagentError when its program, its configuration or an option is missing or wrong.
+        Returns what people should know about it beforehand, or None. Raises StagentError when its program, its
+        configuration or an option is missing or wrong.
         """
 
     def launch(self, spec: AttemptSpec, env: Mapping[str, str]) -> Launch:

@@ -128,6 +128,7 @@ def _attempt_started(state: State, data: ev.AttemptStarted, envelope: ev.Envelop
     return {
         **changes,
         "attempt_open": True,
+        "retry_at": None,
         "attempt_pid": data.pid,
         "attempt_started": data.started,
     }
@@ -151,7 +152,7 @@ def _attempt_ended(state: State, data: ev.AttemptEnded, envelope: ev.Envelope) -
         stopped = (agent for agent in state.agents if agent.id == data.agent)
         ended = tuple(replace(agent, ended=True, mark=data.mark, digest=data.digest) for agent in stopped)
         return {**changes, "agents": others + ended}
-    changes.update(attempt_open=False, attempt_pid=None, attempt_started=None)
+    changes.update(attempt_open=False, attempt_pid=None, attempt_started=None, retry_at=data.retry_at)
     if data.session is not None:
         changes["agent_session"] = data.session
     return changes

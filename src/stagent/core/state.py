@@ -80,9 +80,10 @@ class State(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     counts refused or failed attempts of this epoch; `attempts` counts attempts per stage over the run; `spent_usd`,
     `spent_tokens` and `worked_millis` sum up what its attempts took; `reached` maps a budget to the last that followed
     from it (`warn`, `pause`, or `acknowledged` after one), `refusal_before` is the refusal that a pause or halt of a
-    budget, or an error around the work, stands over, and `obstacle` the text of that error; `others` are the sub-agents
-    that run beside the stage's own: those that help in it, and those that earlier stages, or the driver before an
-    interruption, left behind; `reason` names the words with which it was interrupted or stalled.
+    budget, or an error around the work, stands over, and `obstacle` the text of that error; `retry_at` is until when
+    the provider is waited for; `others` are the sub-agents that run beside the stage's own: those that help in it, and
+    those that earlier stages, or the driver before an interruption, left behind; `reason` names the words with which it
+    was interrupted or stalled.
     """
 
     run: str
@@ -135,6 +136,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     reached: dict[str, str] = {}
     refusal_before: str | None = None
     obstacle: str | None = None
+    retry_at: int | None = None
     session: str = ""
     reason: str | None = None
 

@@ -15,7 +15,8 @@ DECIDED = {"approve": "approved", "reject": "rejected", "redo": "sent back with 
 class Attempt(msgspec.Struct, kw_only=True):
     """One try at a stage; `text` says why it failed or was refused.
 
-    `outcome` is `running` until it ended, and `stale` when nobody is left to end it.
+    `outcome` is `running` until it ended, and `stale` when nobody is left to end it. `retry_at` is until when its
+    provider is waited for before the next one.
     """
 
     number: int
@@ -30,6 +31,7 @@ class Attempt(msgspec.Struct, kw_only=True):
     stream_bytes: int = 0
     tokens: int | None = None
     cost_usd: float | None = None
+    retry_at: int | None = None
 
 
 class Artifact(msgspec.Struct, kw_only=True):

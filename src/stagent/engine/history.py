@@ -204,7 +204,7 @@ class _Teller:
             visit.attempts.append(attempt)
         attempt.outcome, attempt.code, attempt.text = data.outcome, data.code, self.text(data.text)
         attempt.ended = attempt.ended or envelope.at
-        for name in ("exit", "session", "tokens", "cost_usd"):
+        for name in ("exit", "session", "tokens", "cost_usd", "retry_at"):
             value = getattr(data, name)
             if value is not None:
                 setattr(attempt, name, value)

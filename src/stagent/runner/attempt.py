@@ -76,6 +76,7 @@ class AttemptMaker:
         self._written = ""
         self._turned_away = 0
         self._pause = float(value(service.home, "provider_pause")[0])
+        self._longest = float(value(service.home, "provider_longest")[0] or "inf") * 60
 
     def stop(self) -> None:
         """End the attempt that runs, and any later one before it starts; safe in a signal handler."""
@@ -132,8 +133,9 @@ class AttemptMaker:
             return msgspec.structs.replace(outcome, retry_at=None)
         seconds = min(self._pause * 2 ** (self._turned_away - 1), _LONGEST_PAUSE)
         # A time that the provider names may be over already, by its clock or by ours; then it says nothing.
-        after = self.service.clock() + int(seconds * 1000)
-        return msgspec.structs.replace(outcome, retry_at=max(outcome.retry_at or 0, after))
+        now = self.service.clock()
+        at = max(outcome.retry_at or 0, now + int(seconds * 1000))
+        return msgspec.structs.replace(outcome, retry_at=at if at - now <= self._longest * 1000 else None)
 
     def _tell_hook(self, state: State, spec: AttemptSpec) -> None:
         service = self.service
@@ -261,6 +263,7 @@ class AttemptMaker:
             tokens=outcome.tokens,
             cost_usd=outcome.cost_usd,
             millis=millis,
+            retry_at=outcome.retry_at if status == "void" else None,
         )
         self.service.submit(spec.run, caller, cmd.EndAttempt(event=event), {text: reason} if text else None)
 

@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 
 from acceptance.headless.site import Site, at, ends, well
-from acceptance.support import Headless, stage
+from acceptance.support import Headless, stage, wait_for
 from stagent.testing.scripted_model import Rule, failure, of_main
 
 LIMITED = """
@@ -103,6 +103,33 @@ if os.environ["STAGENT_STAGE_ATTEMPT"] != "3":
 open(os.environ["STAGENT_ARTIFACT"], "w").write("---\\nepoch: 1\\nresult: done\\n---\\n")
 result()
 """
+
+
+FAR = """
+init()
+say(type="rate_limit_event", rate_limit_info=dict(status="rejected", resetsAt=4102444800, rateLimitType="seven_day"))
+result(is_error=True, terminal_reason="api_error", api_error_status=429, result="You've hit your limit")
+sys.exit(1)
+"""
+
+
+def test_while_the_provider_is_waited_for_everybody_can_see_until_when(site: Site) -> None:
+    site.env["TZ"] = "UTC"
+    site.stand_in(FAR)
+    runner = site.start("run", "Mend the project.", *site.words(one(site)))
+    wait_for(lambda: site.cli("runs", "--json").json, "the run")
+    run, until = site.only, "the provider until 2100-01-01 00:00:00"
+    wait_for(lambda: site.seen(run).log("attempt.ended"), "the attempt to end")
+    assert f"Waits:    for {until}" in site.cli("status", run).out
+    assert f"{run} waits for {until}." in site.cli("runs").err
+    assert "the provider is waited for until 2100-01-01 00:00:00" in site.cli("show", run).out
+    runner.terminate()
+    ended = site.finish(runner)
+    assert (ended.status, ended.state.retry_at) == (143, 4102444800000)
+    assert until not in site.cli("status", run).out
+    # Whoever cannot wait that long says so beforehand.
+    site.env["STAGENT_PROVIDER_LONGEST"] = "600"
+    assert site.go_on(run).status == 3
 
 
 def test_a_limit_that_is_said_to_be_over_is_waited_for_all_the_same(site: Site) -> None:

@@ -120,6 +120,16 @@ def test_the_provider_names_the_time_itself_unless_it_is_over(world: RunnerWorld
     assert world.ends() == [("void", "attempt.rate_limited")]
 
 
+@pytest.mark.parametrize(("named", "outcome"), [(3_600_000, "void"), (3_600_001, "failed")])
+def test_a_wait_may_have_an_end(world: RunnerWorld, monkeypatch: pytest.MonkeyPatch, named: int, outcome: str) -> None:
+    monkeypatch.setenv("STAGENT_PROVIDER_LONGEST", "60")
+    world.begin()
+    world.service.clock = lambda: 0
+    world.play(("true", failed("rate_limited", retry_at=named)))
+    assert world.make(world.maker()).retry_at == (named if outcome == "void" else None)
+    assert world.ends() == [(outcome, "attempt.rate_limited")]
+
+
 def test_a_time_that_is_over_each_time_is_waited_for_longer_each_time(world: RunnerWorld) -> None:
     world.begin()
     world.service.clock = lambda: 1_000_000

@@ -197,7 +197,7 @@ def _full(*arguments: object) -> State:
 
 def _resumed(world: RunnerWorld) -> State:
     caller = cmd.Caller(actor="runner:1", kind="runner", fence=world.now.fence)
-    answer = world.service.submit(world.run, caller, cmd.Resume(holder=holder(), head=None))
+    answer = world.service.submit(world.run, caller, cmd.Resume(holder=holder()))
     assert isinstance(answer, State), answer
     return answer
 

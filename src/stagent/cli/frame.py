@@ -14,6 +14,7 @@ from stagent.errors import StagentError, StoreError, WorkspaceError
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
+_ALLOW = ("Give yourself the right to", "Mount it for writing")
 _SURVIVE = "stagent.survive"
 
 
@@ -77,7 +78,10 @@ def explained(error: OSError) -> StagentError:
         )
     if error.errno in _DENIED:
         return StoreError(
-            "system.denied", what, where=where, remedy="Give yourself the right to, then try again: stagent status."
+            "system.denied",
+            what,
+            where=where,
+            remedy=f"{_ALLOW[error.errno == errno.EROFS]}, then try again: stagent status.",
         )
     return StoreError("system.failed", what, where=where, remedy="Look at that place, then try again: stagent status.")
 

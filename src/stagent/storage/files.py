@@ -37,12 +37,19 @@ def full(where: str) -> StoreError:
 
 def readonly(where: str) -> StoreError:
     """Return the error for a place that may not be written."""
-    return StoreError(
-        "store.readonly",
-        "it may not be written",
-        where=where,
-        remedy="Give yourself write permission for it and its folder, or set STAGENT_HOME to a folder you may write.",
-    )
+    what = "it may not be written"
+    remedy = "Give yourself write permission for it and its folder, or set STAGENT_HOME to a folder you may write."
+    if _mounted_for_reading(where):
+        what = "it lies on a file system that is mounted for reading only, and reading a log takes locks"
+        remedy = "Mount it for writing, or copy the whole data home and set STAGENT_HOME to the copy."
+    return StoreError("store.readonly", what, where=where, remedy=remedy)
+
+
+def _mounted_for_reading(where: str) -> bool:
+    for place in (Path(where), *Path(where).parents):
+        with suppress(OSError):
+            return bool(os.statvfs(place).f_flag & os.ST_RDONLY)
+    return False
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import shutil
@@ -14,6 +15,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -156,6 +158,23 @@ def test_a_folder_that_may_not_be_written_is_reported(bare_folder: Path) -> None
         error = refusal(bare_folder)
     assert error.code == "store.readonly"
     assert isinstance(error.__cause__, PermissionError)
+
+
+def test_a_file_system_that_is_mounted_for_reading_is_told_from_a_permission(
+    bare_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def mounted(place: object) -> SimpleNamespace:
+        return SimpleNamespace(f_flag=os.ST_RDONLY | os.ST_NOSUID)
+
+    def refuse(path: Path) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(os, "statvfs", mounted)
+    monkeypatch.setattr("stagent.storage.sqlite.create_private", refuse)
+    error = refusal(bare_folder)
+    assert error.code == "store.readonly"
+    assert "mounted for reading only" in error.what
+    assert error.remedy.startswith("Mount it for writing")
 
 
 def test_a_database_that_may_not_be_written_is_reported(bare_folder: Path) -> None:

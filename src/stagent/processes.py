@@ -37,8 +37,12 @@ MARKERS = (
 )
 """The only environment variables ever read from another process; none holds a secret."""
 
+GUARDIAN = "stagent-guard"
+"""What the system calls the process of a guardian (`stagent.guardian`)."""
+
 LINUX = sys.platform == "linux"
 _KILL_SECONDS = 5.0
+_PATIENCE_SECONDS = 2.0
 _PAUSE_SECONDS = 0.01
 
 
@@ -267,6 +271,25 @@ def _descendants(rows: Iterable[ProcessInfo], roots: Collection[int]) -> set[int
     return found
 
 
+def children() -> set[int]:
+    """Return the children of this process's main thread, which orphans are given to; empty where nothing tells.
+
+    What other threads start is not among them.
+    """
+    me = os.getpid()
+    try:
+        with open(f"/proc/{me}/task/{me}/children", "rb") as file:
+            return {int(pid) for pid in file.read().split()}
+    except OSError:
+        return set()
+
+
+def below(pid: int) -> list[ProcessInfo]:
+    """Return every process that descends from a process, without that one and without markers."""
+    rows = table()
+    return [rows[other] for other in _descendants(rows.values(), [pid]) if other != pid and other in rows]
+
+
 def members(
     rows: Table,
     attempt_id: str,
@@ -306,13 +329,15 @@ def kill_attempt(attempt_id: str, pid: int | None, started: str | None, runner: 
     same id is never touched; with `runner` only what that process started counts. Gives up after 5 s.
     """
     killed: set[tuple[int, str]] = set()
-    until = time.monotonic() + _KILL_SECONDS
-    while time.monotonic() < until:
+    began = time.monotonic()
+    while (passed := time.monotonic() - began) < _KILL_SECONDS:
         found = [row for row in members(table(), attempt_id, pid, started, (), runner) if not row.dead]
         if not found:
             break
         for row in found:
-            if send(row, signal.SIGKILL):
+            # Without its guardian, what hides could not be told any more; that one ends by itself, as the last.
+            waits = row.name == GUARDIAN and row.pid == pid and passed < _PATIENCE_SECONDS
+            if send(row, signal.SIGCONT if waits else signal.SIGKILL) and not waits:
                 killed.add((row.pid, row.started))
         time.sleep(_PAUSE_SECONDS)
     return len(killed)

@@ -1,7 +1,7 @@
 """Runs one shell command of the engine's own: a check, a command stage, a run file's init.
 
 Its own process group, no input, output kept up to a bound (first and last part), a time limit that ends the whole
-group. What the command leaves in the background is ended with it.
+group. What the command leaves in the background is ended with it, and with this process should it be killed.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import msgspec
 
 from stagent import processes
 from stagent.failpoints import hit
+from stagent.guardian import guard
 
 KEEP = 256 * 1024
 """How much of the beginning and of the end of the output is kept (bytes each)."""
@@ -92,6 +93,7 @@ def run(
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             start_new_session=True,
+            preexec_fn=guard(),
         )
     except OSError as error:
         return Finished(

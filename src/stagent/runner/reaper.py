@@ -1,65 +1,31 @@
 """Leaves no process of an attempt behind, whatever it did to get away.
 
-On Linux this process becomes a child subreaper while an attempt runs: a process of the attempt that lost its parent
-becomes our child and is found even with a session and an environment of its own. Elsewhere group and descent must do.
+On Linux the guardian above an attempt ends what the attempt leaves. Should that one be killed as well, this process is
+a child subreaper while an attempt runs: a process of the attempt that lost its parent becomes our child and is found
+even with a session and an environment of its own. Elsewhere group and descent must do.
 """
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable
 from contextlib import suppress
-from functools import cache
 
 from stagent import processes
+from stagent.guardian import become_subreaper
 from stagent.processes import ProcessInfo, Table
 
-_SET_CHILD_SUBREAPER = 36
-_GET_CHILD_SUBREAPER = 37
 _GRACE_SECONDS = 0.2
 _KILL_SECONDS = 0.5
 _PAUSE_SECONDS = 0.005
 _HUNT_SECONDS = 0.05
 
 
-@cache
-def _prctl() -> Callable[..., int] | None:
-    if not processes.LINUX:
-        return None
-    try:
-        return ctypes.CDLL(None, use_errno=True).prctl
-    except (OSError, AttributeError):  # a C library without prctl
-        return None
-
-
-def _become_subreaper(wanted: bool) -> bool:
-    """Set whether orphans below us become our children; return what it was before."""
-    prctl = _prctl()
-    if prctl is None:
-        return False
-    before = ctypes.c_int(0)
-    prctl(_GET_CHILD_SUBREAPER, ctypes.byref(before), 0, 0, 0)
-    prctl(_SET_CHILD_SUBREAPER, ctypes.c_ulong(wanted), 0, 0, 0)
-    return bool(before.value)
-
-
-def _main_thread_children() -> set[int]:
-    """Return the children of our main thread: orphans are given to it, what other threads start is not listed."""
-    me = os.getpid()
-    try:
-        with open(f"/proc/{me}/task/{me}/children", "rb") as file:
-            return {int(pid) for pid in file.read().split()}
-    except OSError:
-        return set()
-
-
 def _our_children() -> Table:
-    return {row.pid: row for row in map(processes.look, _main_thread_children()) if row is not None}
+    return {row.pid: row for row in map(processes.look, processes.children()) if row is not None}
 
 
 class _Ward:
@@ -75,14 +41,14 @@ class _Ward:
         with self._lock:
             self._active += 1
             if self._active == 1:
-                self._before = _main_thread_children()
-                self._was_subreaper = _become_subreaper(True)
+                self._before = processes.children()
+                self._was_subreaper = become_subreaper(True)
 
     def leave(self) -> None:
         with self._lock:
             self._active -= 1
             if self._active == 0:
-                _become_subreaper(self._was_subreaper)
+                become_subreaper(self._was_subreaper)
 
     def adopted(self, rows: Table) -> set[int]:
         """Return the children that can only be orphans of the one attempt that runs now.
@@ -97,7 +63,7 @@ class _Ward:
         session = os.getsid(0)
         return {
             pid
-            for pid in _main_thread_children() - self._before
+            for pid in processes.children() - self._before
             # What we start ourselves stays in our session; an attempt begins in another and cannot come back.
             if pid in rows and rows[pid].ppid == me and rows[pid].session != session
         }
@@ -126,12 +92,6 @@ class Reaper:
         if self._open:
             self._open = False
             _WARD.leave()
-
-    def tidy(self) -> None:
-        """Bury orphans of the attempt that ended by themselves, so that a long attempt gathers no zombies."""
-        rows = _our_children()
-        ours = _WARD.adopted(rows) | {row.pid for row in rows.values() if row.session == self._pid}
-        self._bury([row for row in rows.values() if row.dead and row.pid in ours])
 
     def sweep(self) -> int:
         """End every process of the attempt but its first one: politely for 0.2 s, then by force, within about 0.7 s.

@@ -1,8 +1,8 @@
 """Runs one attempt's process to its end: feeds it, keeps what it says, stops it when asked, leaves nothing behind.
 
 The process leads a session and group of its own. It is asked first (SIGTERM) and forced after a grace time (SIGKILL).
-It gets no parent-death signal: that one follows the thread that started it and would need code between fork and exec.
-When this process is killed itself, `processes.kill_attempt` ends what is left at the next start.
+When this process is killed itself, the guardian that stands above it (`stagent.guardian`) kills it and all it started;
+where there is none, `processes.kill_attempt` ends what can be found at the next start.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from typing import IO
 from stagent import processes
 from stagent.core.ports import AgentBackend, AgentEvent, AttemptSpec, Launch, Outcome
 from stagent.failpoints import hit
+from stagent.guardian import guard
 from stagent.runner.ledger import Ledger
 from stagent.runner.reaper import Reaper, has_exited, signal_group
 from stagent.runner.replay import rebuild
@@ -32,7 +33,6 @@ OnStarted = Callable[[int, str], None]
 
 _CHUNK = 256 * 1024
 _POLL_SECONDS = 0.02
-_TIDY_SECONDS = 5.0
 _DRAIN_SECONDS = 0.2
 _BURIAL_SECONDS = 5.0
 
@@ -156,7 +156,6 @@ class Supervisor:
         begin = time.monotonic()
         cause = ""
         force_at: float | None = None
-        tidy_at = begin + _TIDY_SECONDS
         while not watched.exited:
             now = time.monotonic()
             if not cause:
@@ -167,11 +166,8 @@ class Supervisor:
             elif force_at is not None and now >= force_at:
                 watched.force()
                 force_at = None
-            if now >= tidy_at:
-                watched.reaper.tidy()
-                tidy_at = now + _TIDY_SECONDS
-            ends = [tidy_at, force_at if cause else None if timeout is None else begin + timeout]
-            watched.step(min(end for end in ends if end is not None) - now)
+            end = force_at if cause else None if timeout is None else begin + timeout
+            watched.step(None if end is None else end - now)
         return cause
 
     def _cause(self, begin: float, now: float, timeout: float | None) -> str:
@@ -194,6 +190,7 @@ def _start(spec: AttemptSpec, launch: Launch) -> subprocess.Popen[bytes]:
         stderr=subprocess.PIPE,
         bufsize=0,
         start_new_session=True,
+        preexec_fn=guard(),
     )
     hit("runner.spawn.after")
     return process
@@ -248,14 +245,11 @@ class _Watched:
                 self._exit_fd = os.pidfd_open(self.process.pid)
                 self._selector.register(self._exit_fd, selectors.EVENT_READ, self._check_exit)
 
-    def step(self, timeout: float) -> None:
-        """Serve whatever is ready, waiting `timeout` seconds at most."""
-        if self._exit_fd < 0:
-            timeout = min(timeout, _POLL_SECONDS)
-        due = self._recorder.due(time.monotonic())
-        if due is not None:
-            timeout = min(timeout, due)
-        for key, _ in self._selector.select(max(timeout, 0.0)):
+    def step(self, timeout: float | None) -> None:
+        """Serve whatever is ready, waiting `timeout` seconds at most, without one until something is."""
+        waits = [timeout, self._recorder.due(time.monotonic()), _POLL_SECONDS if self._exit_fd < 0 else None]
+        shortest = min((wait for wait in waits if wait is not None), default=None)
+        for key, _ in self._selector.select(None if shortest is None else max(shortest, 0.0)):
             with suppress(BlockingIOError):
                 key.data()
         if self._exit_fd < 0:

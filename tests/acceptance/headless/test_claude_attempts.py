@@ -114,7 +114,7 @@ def test_a_terminated_attempt_is_named_by_its_signal(office: Office) -> None:
 
     def end(_supervisor: Supervisor, event: AgentEvent) -> None:
         if event.kind == "session":
-            os.kill(pids[0], signal.SIGTERM)
+            os.killpg(pids[0], signal.SIGTERM)
 
     ended = office.attempt(during=end, started=pids.append)
     assert (ended.outcome.status, ended.outcome.code, ended.outcome.exit) == ("failed", "signal", 143)

@@ -112,16 +112,15 @@ def test_the_agent_of_the_run_goes_on_unless_another_is_named(site: Site) -> Non
     assert [event["backend"] for event in again.log("attempt.started")] == ["claude", "claude"]
 
 
-def test_a_killed_runner_leaves_an_orphan_that_the_next_one_ends(site: Site) -> None:
+def test_a_killed_runner_takes_its_agent_with_it_and_the_next_one_goes_on(site: Site) -> None:
     runner = in_the_middle(site)
     run = site.only
     wait_for(lambda: site.seen(run).log("attempt.started"), "the attempt to be in the log")
-    [began] = site.seen(run).log("attempt.started")
     os.kill(runner.pid, signal.SIGKILL)
     runner.communicate()
-    assert began["pid"] in site.processes(), "the agent survives its runner"
+    site.nothing_left()
+    assert [row["condition"] for row in site.cli("ps", "--json").json] == ["stale"]
     again = well(site.go_on(run))
-    assert began["pid"] not in site.processes()
     assert ends(again) == [("orphaned", "attempt.orphaned"), ("ok", "")]
     # What the orphan had said is not lost: the conversation goes on, and what it used counts.
     first, second = prompts(site.model)
@@ -150,7 +149,7 @@ def test_a_stopped_attempt_ends_the_run_until_somebody_goes_on(site: Site) -> No
     runner = in_the_middle(site)
     wait_for(lambda: site.cli("ps", "--json").json, "the attempt to be listed")
     [row] = site.cli("ps", "--json").json
-    stopped = site.person("stop", row["attempt"])
+    stopped = site.person("stop", row["id"])
     assert stopped.status == 0, stopped.out
     run = site.finish(runner)
     assert (run.status, run.state.status) == (143, "interrupted")

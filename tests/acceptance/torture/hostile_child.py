@@ -194,6 +194,8 @@ def counted() -> None:
     note("running", "+")
     # Forked without a new program: it holds the lock as long as it lives.
     relative(leave=True, twice=True, bare=False)
+    # Nothing about this one tells where it comes from.
+    relative(leave=True, twice=True, bare=True)
     attempt = os.environ["STAGENT_ATTEMPT"]
     data = expected(attempt, int(os.environ["HOSTILE_LINES"]))
     for start in range(0, len(data), 777):

@@ -16,7 +16,6 @@ import pytest
 
 from stagent import processes
 from stagent.core.ports import AgentEvent, AttemptSpec, Launch, Outcome, Verdict
-from stagent.runner.reaper import Reaper
 from stagent.runner.supervisor import Supervisor
 
 
@@ -223,31 +222,3 @@ def test_two_attempts_at_once_do_not_touch_one_another(tmp_path: Path) -> None:
     thread.join()
     assert [outcomes[name].status for name in ("one", "two")] == ["ok", "ok"]
     assert [pid for folder in folders for pid in pids(folder) if running(pid)] == []
-
-
-def test_orphans_are_buried_while_the_attempt_goes_on(tmp_path: Path) -> None:
-    reaper = Reaper("r-tidy.1.1")
-    try:
-        program = "import os\nif os.fork() == 0 and os.fork() == 0: os._exit(0)\nprint('x', flush=True); input()"
-        child = subprocess.Popen(
-            [sys.executable, "-I", "-c", program],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            start_new_session=True,
-        )
-        reaper.watch(child.pid, processes.start_time(child.pid))
-
-        def orphans() -> list[int]:
-            rows = processes.table().values()
-            return [row.pid for row in rows if row.session == child.pid and row.ppid == os.getpid() and row.dead]
-
-        until = time.monotonic() + 10
-        child.communicate(b"\n\n")
-        while not orphans() and time.monotonic() < until:
-            time.sleep(0.01)
-        assert orphans()
-        reaper.tidy()
-        assert orphans() == []
-    finally:
-        reaper.close()
-    reaper.close()

@@ -14,16 +14,16 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from stagent import processes
 from stagent.cli import checkup_plugin
 from stagent.cli.patient import Finding, Findings, Patient
-from stagent.core.ids import attempt_id
+from stagent.cli.ps import remedy
 from stagent.core.ports import Store
 from stagent.engine.audit import verify
 from stagent.engine.leftovers import abandoned, find, settled
 from stagent.engine.service import RunService
 from stagent.engine.standing import driver_of
 from stagent.errors import NotFoundError, StagentError
+from stagent.runner.roster import Marks, seen
 
 PYTHON = (3, 11)
 SQLITE = (3, 31)
@@ -190,21 +190,19 @@ def leases(patient: Patient) -> Findings:
 
 
 def orphans(patient: Patient) -> Findings:
-    """No attempt's processes live without a runner."""
-    table = None
+    """No process of an attempt, check or command lives without what ran it."""
+    marks = Marks()
     for service, state in patient.readable:
-        if not state.attempt_open or driver_of(service, state) not in ("stale", "none"):
-            continue
-        table = processes.table() if table is None else table
-        name = attempt_id(state.run, state.epoch, state.attempt)
-        found = processes.members(table, name, state.attempt_pid, state.attempt_started)
-        pids = [str(info.pid) for info in found if not info.dead]
-        if pids:
+        try:
+            found = [item for item in seen(service, state, marks) if item.condition == "orphan"]
+        except StagentError:
+            continue  # `logs` reports it
+        for item in found:
             yield Finding(
                 code="attempt.orphaned",
                 where=state.run,
-                what=f"processes of attempt {name} live without their runner: {', '.join(pids)}",
-                remedy=f"stagent run --resume {state.run} ends them and goes on.",
+                what=f"processes of {item.kind} {item.id} live without their runner: {item.processes}",
+                remedy=f"{remedy(item, state)} ends them.",
             )
 
 

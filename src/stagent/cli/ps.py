@@ -1,4 +1,4 @@
-"""`stagent ps`: the attempts whose processes run on this machine now."""
+"""`stagent ps`: the attempts, checks and commands whose processes run on this machine now."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from stagent.bootstrap import Home, millis
 from stagent.cli import output
 from stagent.cli.runs import entries
 from stagent.cli.words import age, colourful, plain, table
+from stagent.core.state import State
 from stagent.errors import StagentError
 from stagent.runner.roster import Marks, Seen, seen
 
@@ -25,10 +26,10 @@ class Row(Seen, frozen=True, kw_only=True):
 @click.option("--all", "everything", is_flag=True, help="Also the attempts that are over.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def ps_command(everything: bool, as_json: bool) -> int:
-    """List the attempts that run on this machine now, of every project.
+    """List the attempts, checks and commands that run on this machine now, of every project.
 
     Also what should not be: orphans (processes whose runner is gone) and stale attempts (nothing of them is left but
-    the log's word).
+    the log's word). RUNNER is the process that runs it: `stagent run`, or the call of a session that runs a check.
     """
     home = Home()
     try:
@@ -38,7 +39,7 @@ def ps_command(everything: bool, as_json: bool) -> int:
         elif rows:
             _print(rows)
         else:
-            output.line("No attempt runs on this machine." if not everything else "There is no attempt.")
+            output.line("Nothing runs on this machine." if not everything else "There is no attempt.")
         for problem in problems:
             output.note(problem)
         return output.OK
@@ -47,7 +48,7 @@ def ps_command(everything: bool, as_json: bool) -> int:
 
 
 def collect(home: Home, *, ended: bool = False) -> tuple[list[Row], list[str]]:
-    """Return the attempts of every project of a data home, and which runs could not be read."""
+    """Return what runs of every project of a data home, and which runs could not be read."""
     marks = Marks()
     rows: list[Row] = []
     problems: list[str] = []
@@ -59,28 +60,34 @@ def collect(home: Home, *, ended: bool = False) -> tuple[list[Row], list[str]]:
             state = entry.service.journal.load(entry.run)[0]
             for item in seen(entry.service, state, marks, ended=ended):
                 fields = {name: getattr(item, name) for name in item.__struct_fields__}
-                rows.append(Row(**fields, project=entry.project.root, remedy=remedy(item)))
+                rows.append(Row(**fields, project=entry.project.root, remedy=remedy(item, state)))
         except StagentError as error:
             problems.append(f"{entry.run}: {error}")
     rows.sort(key=lambda row: (row.condition == "running", row.since))
     return rows, problems
 
 
-def remedy(item: Seen) -> str:
-    """Return the command that helps with an attempt, empty where nothing is wrong."""
+def remedy(item: Seen, state: State) -> str:
+    """Return the command that helps, empty where nothing is wrong."""
     if item.condition == "orphan":
-        return f"stagent stop {item.attempt}"
-    return f"stagent run --resume {item.run}" if item.condition == "stale" else ""
+        return f"stagent stop {item.id}"
+    return go_on(state) if item.condition == "stale" else ""
+
+
+def go_on(state: State) -> str:
+    """Return the command that goes on with a run whose driver is gone."""
+    return f"stagent run --resume {state.run}" if state.mode == "headless" else f"stagent continue {state.run}"
 
 
 def _print(rows: list[Row]) -> None:
     now = millis()
-    head = ["ATTEMPT", "STATE", "STAGE", "AGENT", "PID", "PROCS", "SINCE", "CPU", "MEMORY", "RUNNER"]
+    head = ["ID", "KIND", "STATE", "STAGE", "AGENT", "PID", "PROCS", "SINCE", "CPU", "MEMORY", "RUNNER"]
     cells = [
         [
-            row.attempt,
+            row.id,
+            row.kind,
             row.outcome or "ended" if row.condition == "ended" else row.condition,
-            row.stage,
+            row.stage or "-",
             plain(row.backend) or "-",
             str(row.pid or "-"),
             str(row.processes),
@@ -99,6 +106,6 @@ def _print(rows: list[Row]) -> None:
         output.line(click.style(line, fg=colour) if colour else line)
     for row in rows:
         if row.condition == "orphan":
-            output.note(f"{row.attempt}: its runner is gone and its processes are not. End them: {row.remedy}")
+            output.note(f"{row.id}: its runner is gone and its processes are not. End them: {row.remedy}")
         elif row.condition == "stale":
-            output.note(f"{row.attempt}: its runner and its processes are gone. Go on: {row.remedy}")
+            output.note(f"{row.id}: its runner and its processes are gone. Go on: {row.remedy}")

@@ -1,8 +1,7 @@
-"""`stagent stop`: ends one attempt; its run is interrupted and can be gone on with."""
+"""`stagent stop`: ends one attempt, check or command; its run is interrupted and can be gone on with."""
 
 from __future__ import annotations
 
-import re
 import signal
 
 import click
@@ -11,34 +10,39 @@ import msgspec
 from stagent import processes
 from stagent.bootstrap import Home
 from stagent.cli import output, people
-from stagent.cli.ps import collect
-from stagent.core.ids import is_run
+from stagent.cli.ps import collect, go_on
+from stagent.core import commands as cmd
+from stagent.core.events import AttemptEnded
+from stagent.core.ids import run_of
+from stagent.core.refusals import Refusal
 from stagent.core.state import State
 from stagent.engine.service import RunService
 from stagent.errors import NotFoundError, RefusedError
 from stagent.processes import ProcessInfo
 from stagent.runner.roster import (
     Attempt,
-    Marks,
-    attempts,
+    Check,
     await_end,
+    driver,
     elsewhere,
     end_orphan,
+    find,
     is_open,
     members,
     runner_of,
-    unlogged,
 )
 
-_NUMBERS = re.compile(r"\d{1,9}\.\d{1,9}\Z")
 _RUNNER_SECONDS = 8.0
 """What a runner needs beyond the agent's own grace of 5 s: it ends what is left and writes the log."""
 
 
 class Stopped(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of an attempt; `processes` counts orphans that were ended, 0 where the runner did it."""
+    """What became of it. `by` is who ended it: its `runner`, or we, as an `orphan` or in a call of a session (`call`).
 
-    attempt: str
+    `processes` counts those that we ended.
+    """
+
+    id: str
     run: str
     by: str
     processes: int
@@ -60,7 +64,8 @@ class Stopped(msgspec.Struct, frozen=True, kw_only=True):
 def stop_command(attempt: str, timeout: float, as_json: bool) -> int:
     """End the processes of ATTEMPT: they are asked first, then forced. The run is interrupted.
 
-    It goes on with `stagent run --resume RUN`. `stagent ps` lists the attempts that run.
+    `stagent ps` lists what runs; a check or command is named by its id there as well. A headless run goes on with
+    `stagent run --resume RUN`. In a session a terminal is needed, and the run goes on with `stagent continue RUN`.
     """
     home = Home()
     try:
@@ -68,10 +73,10 @@ def stop_command(attempt: str, timeout: float, as_json: bool) -> int:
         done = _stop(home, attempt, timeout)
         if as_json:
             output.as_json(done)
-        elif done.by == "runner":
-            output.line(f"{done.attempt} is stopped; the run is {done.status}. Go on: {done.remedy}")
+        elif done.by != "orphan":
+            output.line(f"{done.id} is stopped; the run is {done.status}. Go on: {done.remedy}")
         else:
-            what = f"{done.attempt} had no runner any more; {done.processes} of its processes were ended"
+            what = f"{done.id} had no runner any more; {done.processes} of its processes were ended"
             output.line(f"{what}. Go on: {done.remedy}")
         return output.OK
     finally:
@@ -79,9 +84,9 @@ def stop_command(attempt: str, timeout: float, as_json: bool) -> int:
 
 
 def _stop(home: Home, name: str, timeout: float) -> Stopped:
-    run, _, numbers = name.partition(".")
-    if not is_run(run) or not _NUMBERS.match(numbers):
-        raise _unknown(home, name, "is no attempt's id")
+    run = run_of(name)
+    if not run:
+        raise _unknown(home, name, "is the id of no attempt or check")
     try:
         service = home.of(run)
     except NotFoundError as error:
@@ -89,28 +94,49 @@ def _stop(home: Home, name: str, timeout: float) -> Stopped:
     state = service.journal.load(run)[0]
     runner = runner_of(state)
     people.no_agent("stop an attempt", [runner.pid] if runner and runner.pid else ())
-    marks = Marks()
-    known = {item.id: item for item in attempts(service, run)}
-    item = known.get(name) or (unlogged(name, state) if name in marks.of(run) else None)
+    item = find(service, state, name)
     if item is None:
-        raise _unknown(home, name, "is no attempt of this run")
-    if runner is not None and (is_open(state, item) or item.pid is None):
+        raise _unknown(home, name, "is nothing that runs or ran in this run")
+    by = driver(state, item)
+    if by is not None and runner is not None and by.pid == runner.pid:
         return _by_runner(service, state, item, runner, timeout)
+    if by is not None:
+        return _in_call(service, state, item, timeout)
     _not_here(state, item)
     ended = end_orphan(item, timeout)
     if not ended and not is_open(state, item):
         raise RefusedError(
             "stop.over",
-            f"the attempt is over ({item.outcome or 'it left no process'})",
+            f"it is over ({item.outcome or 'it left no process'})",
             where=name,
             known=_running(home),
             remedy="Nothing is to be done.",
         )
-    return _told(item, "orphan", ended, state.status)
+    return _told(state, item, "orphan", ended)
 
 
-def _by_runner(service: RunService, state: State, item: Attempt, runner: ProcessInfo, timeout: float) -> Stopped:
-    """Ask the runner to end its attempt and interrupt the run, as a person's Ctrl-C would."""
+def _in_call(service: RunService, state: State, item: Attempt | Check, timeout: float) -> Stopped:
+    """End what a session's call runs. The run is interrupted first, so that its end says nothing about the work."""
+    tty = people.terminal("stop what a session runs", state)
+    try:
+        who = people.caller(tty)
+    finally:
+        tty.close()
+    if isinstance(item, Attempt):
+        ended = AttemptEnded(
+            stage=item.stage, epoch=item.epoch, number=item.number, outcome="stopped", code="attempt.stopped"
+        )
+        service.submit(item.run, who, cmd.EndAttempt(event=ended))
+    answer = service.submit(item.run, who, cmd.Interrupt(head=service.workspace.head()))
+    if isinstance(answer, Refusal):
+        raise answer.error()
+    return _told(answer, item, "call", end_orphan(item, timeout))
+
+
+def _by_runner(
+    service: RunService, state: State, item: Attempt | Check, runner: ProcessInfo, timeout: float
+) -> Stopped:
+    """Ask the runner to end what it runs and interrupt the run, as a person's Ctrl-C would."""
 
     def over() -> bool:
         now = service.journal.load(item.run)[0]
@@ -123,18 +149,18 @@ def _by_runner(service: RunService, state: State, item: Attempt, runner: Process
             processes.send(row, signal.SIGKILL)
         await_end(lambda: over() or not processes.alive(runner.pid, runner.started), _RUNNER_SECONDS)
     if over():
-        return _told(item, "runner", 0, service.journal.load(item.run)[0].status)
+        return _told(service.journal.load(item.run)[0], item, "runner", 0)
     if not processes.alive(runner.pid, runner.started):
-        return _told(item, "orphan", end_orphan(item, 0.0), state.status)
+        return _told(state, item, "orphan", end_orphan(item, 0.0))
     raise RefusedError(
         "stop.stuck",
-        f"the runner, process {runner.pid}, does not answer; the attempt's processes were ended",
+        f"the runner, process {runner.pid}, does not answer; its processes were ended",
         where=item.id,
         remedy=f"Kill it (kill -9 {runner.pid}), then: stagent run --resume {item.run}.",
     )
 
 
-def _not_here(state: State, item: Attempt) -> None:
+def _not_here(state: State, item: Attempt | Check) -> None:
     host = elsewhere(state)
     if host and is_open(state, item):
         raise RefusedError(
@@ -145,16 +171,15 @@ def _not_here(state: State, item: Attempt) -> None:
         )
 
 
-def _told(item: Attempt, by: str, ended: int, status: str) -> Stopped:
-    remedy = f"stagent run --resume {item.run}"
-    return Stopped(attempt=item.id, run=item.run, by=by, processes=ended, status=status, remedy=remedy)
+def _told(state: State, item: Attempt | Check, by: str, ended: int) -> Stopped:
+    return Stopped(id=item.id, run=item.run, by=by, processes=ended, status=state.status, remedy=go_on(state))
 
 
 def _running(home: Home) -> list[str]:
-    return [row.attempt for row in collect(home)[0]]
+    return [row.id for row in collect(home)[0]]
 
 
 def _unknown(home: Home, name: str, what: str) -> NotFoundError:
     known = _running(home)
-    remedy = "Name a known one." if known else "No attempt runs on this machine; `stagent ps --all` lists those over."
+    remedy = "Name a known one." if known else "Nothing runs on this machine; `stagent ps --all` lists those over."
     return NotFoundError("stop.unknown", f'"{name}" {what}', where="stop", known=known, remedy=remedy)

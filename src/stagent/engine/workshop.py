@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping
+from typing import Literal
 
 import msgspec
 
@@ -14,7 +15,7 @@ from stagent.core.advance import holds
 from stagent.core.canonical import digest
 from stagent.core.events import ArtifactRecorded, AttemptEnded, AttemptStarted, CheckStarted, Producer
 from stagent.core.frontmatter import FrontMatter, parse, rewrite
-from stagent.core.ids import attempt_id
+from stagent.core.ids import attempt_id, check_id
 from stagent.core.masking import mask_bytes
 from stagent.core.model import Stage
 from stagent.core.refusals import Refusal
@@ -46,7 +47,12 @@ class Workshop:
         if self._lost(state, caller):
             return
         given = self._given(state, stage, {stage.name: state.artifact.digest} if state.artifact else {})
-        extra = {"STAGENT_CHECK": check.name, **given, **check.env, **_mark(f"{state.run}.{state.epoch}.{check.name}")}
+        extra = {
+            "STAGENT_CHECK": check.name,
+            **given,
+            **check.env,
+            **_mark(check_id(state.run, state.epoch, check.name)),
+        }
         env = environment(service.pinned_environment(state), stage.name, extra)
         execution = checks.Execution(check, stage, started, service.workspace, state.protect_ref)
         ran = execution.run(env, progress, service.tidy)
@@ -75,19 +81,24 @@ class Workshop:
             return
         extra = {"STAGENT_RUN": state.run, "STAGENT_EPOCH": str(state.epoch), **self._given(state, stage, {})}
         extra |= _mark(attempt_id(state.run, state.epoch, begin.number))
-        finished = run(
-            stage.run or "",
-            cwd=self.service.root,
-            env=environment(self.service.pinned_environment(state), stage.name, extra),
-            timeout=stage.timeout or _COMMAND_TIMEOUT,
-            progress=lambda seconds: progress(stage.name, seconds),
-            tidy=self.service.tidy,
-        )
+        try:
+            finished = run(
+                stage.run or "",
+                cwd=self.service.root,
+                env=environment(self.service.pinned_environment(state), stage.name, extra),
+                timeout=stage.timeout or _COMMAND_TIMEOUT,
+                progress=lambda seconds: progress(stage.name, seconds),
+                tidy=self.service.tidy,
+            )
+        except BaseException:
+            # Whatever ended it came from outside, and says nothing about the work.
+            self._end(state, begin.number, "stopped", caller)
+            raise
         result = stage.results.get(str(finished.exit), stage.results["*"])
         data = rewrite(_body(stage, finished), {"epoch": str(state.epoch), "result": result})
         if self.service.journal.load(state.run)[0].seq != begun.seq:
             # Somebody interrupted or took over: what lies in the folder is not this call's to write any more.
-            self._end_orphaned(state, begin, caller)
+            self._end(state, begin.number, "orphaned", caller)
             return
         write(self.service.folder(state).artifact(stage.name), data)
         self._record(begun, begin, result, data, finished.exit, caller)
@@ -121,16 +132,19 @@ class Workshop:
         try:
             self.service.append(state, [artifact, ended], caller.actor, {digest(data): data})
         except ConflictError:
-            self._end_orphaned(state, begin, caller)
+            self._end(state, begin.number, "orphaned", caller)
 
     def _lost(self, state: State, caller: cmd.Caller) -> bool:
         """Say whether the caller lost the run since he wrote `state`: then nothing is begun on its behalf."""
         now, _ = self.service.journal.load(state.run)
         return now.seq != state.seq and (not now.live or holds(now, caller) is not None)
 
-    def _end_orphaned(self, state: State, begin: AttemptStarted, caller: cmd.Caller) -> None:
-        ended = AttemptEnded(stage=begin.stage, epoch=begin.epoch, number=begin.number, outcome="orphaned")
-        self.service.submit(state.run, caller, cmd.EndAttempt(event=ended))
+    def _end(
+        self, state: State, number: int, outcome: Literal["stopped", "orphaned"], caller: cmd.Caller
+    ) -> State | Refusal:
+        code = f"attempt.{outcome}"
+        ended = AttemptEnded(stage=state.stage, epoch=state.epoch, number=number, outcome=outcome, code=code)
+        return self.service.submit(state.run, caller, cmd.EndAttempt(event=ended))
 
     def _orphaned(self, state: State, caller: cmd.Caller, stage: Stage, progress: Progress) -> bool:
         """Wait while another process runs the stage's command; end its attempt when that process is gone."""
@@ -139,8 +153,7 @@ class Workshop:
             time.sleep(_POLL)
             return False
         processes.kill_attempt(attempt_id(state.run, state.epoch, state.attempt), None, None)
-        ended = AttemptEnded(stage=stage.name, epoch=state.epoch, number=state.attempt, outcome="orphaned")
-        return not isinstance(self.service.submit(state.run, caller, cmd.EndAttempt(event=ended)), Refusal)
+        return not isinstance(self._end(state, state.attempt, "orphaned", caller), Refusal)
 
 
 def _mark(name: str) -> dict[str, str]:

@@ -28,6 +28,7 @@ from stagent.engine.service import RunService
 from stagent.engine.structured import artifact_from
 from stagent.failpoints import hit
 from stagent.runner.ledger import Ledger
+from stagent.runner.roster import Marks
 from stagent.runner.slots import take
 from stagent.runner.streams import LineSplitter, seen
 from stagent.runner.supervisor import Supervisor
@@ -144,9 +145,9 @@ class AttemptMaker:
         )
 
     def recover(self, state: State, caller: cmd.Caller) -> None:
-        """End what a runner that was killed left behind: its attempt's processes and the open attempt in the log."""
-        unlogged = attempt_id(state.run, state.epoch, state.attempt + 1)
-        processes.kill_attempt(unlogged, None, None)
+        """End what a runner that was killed left behind: processes of the run, and the open attempt in the log."""
+        for mark in Marks().of(state.run):
+            processes.kill_attempt(mark, None, None)
         attempt_file.forget(self.service.home, state.run)
         if not state.attempt_open:
             return

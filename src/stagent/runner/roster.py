@@ -1,4 +1,4 @@
-"""Which attempts have processes on this machine: found from the logs and from the marks processes carry."""
+"""What has processes on this machine: attempts, checks and commands, found from the logs and from what they carry."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import msgspec
 
 from stagent import processes
 from stagent.core.events import AttemptEnded, AttemptStarted
-from stagent.core.ids import attempt_id
+from stagent.core.ids import attempt_id, attempt_of, check_of, run_of
 from stagent.core.state import State
 from stagent.engine.evidence import HOST
 from stagent.engine.history import events
@@ -21,11 +21,17 @@ from stagent.engine.service import RunService
 from stagent.processes import ProcessInfo, Table
 
 Condition = Literal["running", "orphan", "stale", "ended"]
+Kind = Literal["attempt", "command", "check"]
+Process = tuple[int | None, str | None]
+"""A process id and its start; both None for no process."""
 _PAUSE_SECONDS = 0.02
 
 
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):
-    """One attempt with a process of its own, as the log tells it. `ended_at` is None until the log says it ended."""
+    """One attempt with a process of its own, as the log tells it. `ended_at` is None until the log says it ended.
+
+    That of a command stage is of the engine that runs the command, perhaps one that still serves other runs.
+    """
 
     id: str
     run: str
@@ -43,16 +49,51 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     cost_usd: float | None = None
     stream_bytes: int = 0
 
+    @property
+    def kind(self) -> Kind:
+        """Whether an agent is at work, or a command of the workflow."""
+        return "command" if self.backend == "command" else "attempt"
+
+    @property
+    def root(self) -> Process:
+        """The process that all others of the attempt descend from."""
+        return (None, None) if self.kind == "command" else (self.pid, self.started)
+
+
+class Check(msgspec.Struct, frozen=True, kw_only=True):
+    """A check that processes carry the mark of. `pid` and `started` name who runs it, None once it ended by the log."""
+
+    id: str
+    run: str
+    stage: str
+    pid: int | None
+    started: str | None
+    began_at: int
+    backend: str = ""
+    outcome: str = ""
+
+    @property
+    def kind(self) -> Kind:
+        """A check is one."""
+        return "check"
+
+    @property
+    def root(self) -> Process:
+        """Only the mark tells its processes."""
+        return None, None
+
 
 class Seen(msgspec.Struct, frozen=True, kw_only=True):
-    """An attempt and its processes on this machine.
+    """An attempt, check or command and its processes on this machine, its guardian not counted.
 
-    `running`: its runner lives. `orphan`: its processes live, its runner does not, or the attempt is over. `stale`: the
-    log says it runs, but neither its runner nor its processes live. `ended`: it is over and left nothing. `since` is
-    unix milliseconds, `memory` bytes of all its processes, `cpu` their processor seconds; both None where unknown.
+    `running`: `runner`, the process that runs it, lives. `orphan`: its processes live, but nothing that runs it, or it
+    is over. `stale`: the log says it runs, but neither its runner nor its processes live. `ended`: it is over and left
+    nothing. `since` is unix milliseconds, `memory` bytes of all its processes, `cpu` their processor seconds; both
+    None where unknown.
     """
 
-    attempt: str
+    id: str
+    kind: Kind
     run: str
     stage: str
     backend: str
@@ -67,21 +108,21 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Marks:
-    """What processes of this machine carry an attempt's mark, looked at once."""
+    """What processes of this machine carry the mark of an attempt, check or command, looked at once."""
 
     def __init__(self) -> None:
         self.table: Table = processes.table()
-        self.attempts: dict[str, list[ProcessInfo]] = {}
+        self.carriers: dict[str, list[ProcessInfo]] = {}
         for row in self.table.values():
             if row.dead:
                 continue
             known = processes.markers(row.pid) or {}
             for name in {known.get(processes.MARKER, ""), known.get(processes.COMMAND_MARKER, "")} - {""}:
-                self.attempts.setdefault(name, []).append(row)
+                self.carriers.setdefault(name, []).append(row)
 
     def of(self, run: str) -> set[str]:
-        """Return the attempts of a run that processes carry the mark of."""
-        return {name for name in self.attempts if name.partition(".")[0] == run and name.count(".") == 2}
+        """Return the ids of what belongs to a run and has processes that carry its mark."""
+        return {name for name in self.carriers if run_of(name) == run}
 
 
 def attempts(service: RunService, run: str) -> list[Attempt]:
@@ -127,8 +168,7 @@ def runner_of(state: State) -> ProcessInfo | None:
     holder = state.lease.holder if state.lease else None
     if holder is None or holder.kind != "runner" or holder.pid is None or holder.host != HOST:
         return None
-    row = processes.look(holder.pid)
-    return row if row is not None and row.started == holder.started and not row.dead else None
+    return _living(holder.pid, holder.started)
 
 
 def elsewhere(state: State) -> str:
@@ -137,50 +177,73 @@ def elsewhere(state: State) -> str:
     return holder.host if holder is not None and holder.kind == "runner" and holder.host != HOST else ""
 
 
-def is_open(state: State, attempt: Attempt) -> bool:
-    """Say whether the log holds an attempt as running."""
-    return state.attempt_open and (state.epoch, state.attempt) == (attempt.epoch, attempt.number)
+def is_open(state: State, item: Attempt | Check) -> bool:
+    """Say whether the log holds something as an attempt that runs."""
+    if isinstance(item, Check):
+        return False
+    return state.attempt_open and (state.epoch, state.attempt) == (item.epoch, item.number)
 
 
-def members(attempt: Attempt, table: Table) -> list[ProcessInfo]:
-    """Return the living processes of an attempt; the engine that runs a command is none of them."""
-    # The process of a command's attempt is the engine that ran it, perhaps one that still serves other runs.
-    by_mark = attempt.backend == "command"
-    pid, started = (None, None) if by_mark else (attempt.pid, attempt.started)
-    return [row for row in processes.members(table, attempt.id, pid, started) if not row.dead]
+def find(service: RunService, state: State, name: str) -> Attempt | Check | None:
+    """Return the attempt of an id, or the check that has processes here; None when there is none. Raises StoreError."""
+    known = next((item for item in attempts(service, state.run) if item.id == name), None)
+    return known or (unlogged(name, state) if name in Marks().of(state.run) else None)
+
+
+def members(item: Attempt | Check, table: Table) -> list[ProcessInfo]:
+    """Return the living processes of an attempt, check or command, without the engine that runs it."""
+    return [row for row in processes.members(table, item.id, *item.root) if not row.dead]
+
+
+def own(item: Attempt | Check, found: Iterable[ProcessInfo]) -> list[ProcessInfo]:
+    """Return these processes without the guardian that stands above them."""
+    return [row for row in found if row.pid != item.root[0] or row.name != processes.GUARDIAN]
 
 
 def seen(service: RunService, state: State, marks: Marks, *, ended: bool = False) -> Iterator[Seen]:
-    """Yield the attempts of a run that run here, or should; with `ended` also those that are over."""
+    """Yield what of a run has processes here, or should; with `ended` also the attempts that are over."""
     marked = marks.of(state.run)
     if elsewhere(state) and not marked:
         return
     if not (marked or state.attempt_open or ended):
         return
-    runner = runner_of(state)
-    known = {item.id: item for item in attempts(service, state.run)}
+    known: dict[str, Attempt | Check] = {item.id: item for item in attempts(service, state.run)}
     for name in sorted(marked - known.keys()):
         known[name] = unlogged(name, state)
     for item in known.values():
         found = members(item, marks.table) if item.id in marked or is_open(state, item) else []
-        condition = _condition(state, item, bool(found), runner is not None)
+        runner = driver(state, item)
+        condition = _condition(state, item, bool(found), runner)
         if condition == "orphan":
             # They may have ended, and the log have said so, since the processes were looked at.
             found = [row for row in found if processes.alive(row.pid, row.started)]
-            condition = _condition(state, item, bool(found), runner is not None)
-        if condition != "ended" or ended:
+            condition = _condition(state, item, bool(found), runner)
+        # Of a check that is over nothing is kept but what the log says of it.
+        if condition != "ended" or (ended and item.kind != "check"):
             yield _seen(item, condition, found, runner)
 
 
-def unlogged(name: str, state: State) -> Attempt:
-    """Return an attempt that only its processes know: its runner has not logged it yet, or was killed before."""
-    _, epoch, number = name.split(".")
+def unlogged(name: str, state: State) -> Attempt | Check:
+    """Return a check, or an attempt that only its processes know: its runner had not logged it yet."""
+    check = check_of(name)
+    if check is not None:
+        known = state.checks.get(check[1]) if check[0] == state.epoch else None
+        runs = known is not None and known.outcome == "running"
+        return Check(
+            id=name,
+            run=state.run,
+            stage=state.stage if known else "",
+            pid=known.pid if known and runs else None,
+            started=known.started if known and runs else None,
+            began_at=known.at if known else state.updated_at,
+        )
+    epoch, number = attempt_of(name) or (0, 0)
     return Attempt(
         id=name,
         run=state.run,
         stage=state.stage,
-        epoch=int(epoch) if epoch.isdecimal() else 0,
-        number=int(number) if number.isdecimal() else 0,
+        epoch=epoch,
+        number=number,
         backend="",
         pid=None,
         started=None,
@@ -188,28 +251,44 @@ def unlogged(name: str, state: State) -> Attempt:
     )
 
 
-def _condition(state: State, item: Attempt, has_processes: bool, has_runner: bool) -> Condition:
-    begins = (item.epoch, item.number) == (state.epoch, state.attempt + 1) and item.ended_at is None
-    if has_runner and (is_open(state, item) or begins):
+def driver(state: State, item: Attempt | Check) -> ProcessInfo | None:
+    """Return the living process that runs something: the runner of an attempt, the engine of a check or command."""
+    if isinstance(item, Attempt) and item.kind == "attempt":
+        begins = (item.epoch, item.number) == (state.epoch, state.attempt + 1) and item.ended_at is None
+        return runner_of(state) if is_open(state, item) or begins else None
+    if isinstance(item, Attempt) and not is_open(state, item):
+        return None
+    return _living(item.pid, item.started)
+
+
+def _living(pid: int | None, started: str | None) -> ProcessInfo | None:
+    row = processes.look(pid) if pid is not None else None
+    return row if row is not None and row.started == started and not row.dead else None
+
+
+def _condition(state: State, item: Attempt | Check, has_processes: bool, runner: ProcessInfo | None) -> Condition:
+    if runner is not None:
         return "running"
     if has_processes:
         return "orphan"
     return "stale" if is_open(state, item) and not elsewhere(state) else "ended"
 
 
-def _seen(item: Attempt, condition: Condition, found: list[ProcessInfo], runner: ProcessInfo | None) -> Seen:
-    cpu, memory = usage(row.pid for row in found)
-    leads = [row.pid for row in found if row.pid == item.pid]
+def _seen(item: Attempt | Check, condition: Condition, found: list[ProcessInfo], runner: ProcessInfo | None) -> Seen:
+    shown = own(item, found)
+    cpu, memory = usage(row.pid for row in shown)
+    leads = [row.pid for row in shown if item.root[0] in (row.pid, row.ppid)] or [row.pid for row in shown]
     return Seen(
-        attempt=item.id,
+        id=item.id,
+        kind=item.kind,
         run=item.run,
         stage=item.stage,
         backend=item.backend,
         condition=condition,
-        pid=leads[0] if leads else found[0].pid if found else None,
-        processes=len(found),
+        pid=leads[0] if leads else None,
+        processes=len(shown),
         since=item.began_at,
-        runner=runner.pid if runner and condition == "running" else None,
+        runner=runner.pid if runner is not None else None,
         outcome=item.outcome,
         cpu=cpu,
         memory=memory,
@@ -233,14 +312,14 @@ def usage(pids: Iterable[int]) -> tuple[float | None, int | None]:
     return ticks / os.sysconf("SC_CLK_TCK"), pages * os.sysconf("SC_PAGE_SIZE")
 
 
-def end_orphan(attempt: Attempt, grace: float) -> int:
-    """End the processes an attempt left behind when its runner is gone: asked first, forced after `grace` seconds.
+def end_orphan(item: Attempt | Check, grace: float) -> int:
+    """End the processes of something that nothing runs any more: asked first, forced after `grace` seconds.
 
     Returns how many there were. Another process that got a used id is never touched.
     """
     asked: dict[tuple[int, str], ProcessInfo] = {}
     until = time.monotonic() + grace
-    while found := members(attempt, processes.table()):
+    while found := members(item, processes.table()):
         for row in found:
             if (row.pid, row.started) not in asked:
                 asked[row.pid, row.started] = row
@@ -249,10 +328,8 @@ def end_orphan(attempt: Attempt, grace: float) -> int:
         if time.monotonic() >= until:
             break
         time.sleep(_PAUSE_SECONDS)
-    by_mark = attempt.backend == "command"
-    pid, started = (None, None) if by_mark else (attempt.pid, attempt.started)
-    processes.kill_attempt(attempt.id, pid, started)
-    return len(asked)
+    processes.kill_attempt(item.id, *item.root)
+    return len(own(item, asked.values()))
 
 
 def await_end(over: Callable[[], bool], seconds: float) -> bool:

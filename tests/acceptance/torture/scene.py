@@ -6,13 +6,14 @@ import itertools
 import json
 import os
 import resource
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from acceptance.support import Machine, stage
+from acceptance.support import Machine, stage, wait_for
 from stagent import processes
 from stagent.bootstrap import Home
 from stagent.config import DataHome
@@ -68,6 +69,20 @@ class Scene:
         process = self.start("run", "a task", "--flow", flow, "--agent", "hostile", "--json", **variables)
         return Ended(self, process)
 
+    def kill_unnoticed(self, runner: subprocess.Popen[bytes]) -> None:
+        """Kill a runner and the guardians below it, so that what they guard lives on."""
+        guardians = [
+            row for row in processes.below(runner.pid) if row.name == processes.GUARDIAN and row.ppid == runner.pid
+        ]
+        assert guardians
+        for row in guardians:
+            processes.send(row, signal.SIGSTOP)
+        runner.kill()
+        runner.communicate()
+        for row in guardians:
+            processes.send(row, signal.SIGKILL)
+        wait_for(lambda: not any(processes.alive(row.pid, row.started) for row in guardians), "the guardians' end")
+
     def cli(self, *words: str) -> Any:
         """Call the program; it must succeed, and its answer be JSON if that was asked for."""
         process = self.start(*words)
@@ -96,7 +111,7 @@ class Scene:
     def left(self) -> list[int]:
         """Which of them, and of any that carry a mark of a run, live: by what they are, not by their number alone."""
         marks = Marks()
-        marked = [row.pid for run in self.runs() for name in marks.of(run) for row in marks.attempts[name]]
+        marked = [row.pid for run in self.runs() for name in marks.of(run) for row in marks.carriers[name]]
         return sorted({*marked, *(pid for pid in self.pids() if _hostile(pid))})
 
     def ended(self, run: str) -> list[Mapping[str, Any]]:

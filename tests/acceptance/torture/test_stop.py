@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ class Running:
         assert len(self.scene.pids()) == (2 if deed == "stubborn" else 1)
         wait_for(lambda: [row["condition"] for row in self.rows()] == ["running"], "its log")
         [self.row] = self.rows()
-        self.attempt: str = self.row["attempt"]
+        self.attempt: str = self.row["id"]
         self.run: str = self.row["run"]
 
     def rows(self) -> list[dict[str, Any]]:
@@ -50,9 +51,8 @@ class Running:
         return self.scene.machine.person("stop", name, *more, words=())
 
     def kill(self) -> None:
-        """Kill the runner alone."""
-        self.process.kill()
-        self.process.communicate()
+        """Kill the runner, and first what would notice it."""
+        self.scene.kill_unnoticed(self.process)
 
     def outcomes(self) -> list[str]:
         return [event["outcome"] for event in self.scene.ended(self.run)]
@@ -85,12 +85,13 @@ def scene(folder: Path, deed: str) -> Iterator[Running]:
         running.process.kill()
         running.process.communicate()
         for pid in running.scene.left():
-            os.kill(pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
 
 def test_what_runs_is_listed_with_what_it_uses(hanging: Running) -> None:
     row = hanging.row
-    assert (row["stage"], row["backend"], row["remedy"]) == ("work1", "hostile", "")
+    assert (row["kind"], row["stage"], row["backend"], row["remedy"]) == ("attempt", "work1", "hostile", "")
     assert row["pid"] in hanging.scene.pids()
     assert row["runner"] == hanging.process.pid
     assert row["processes"] == 1

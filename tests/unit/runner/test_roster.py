@@ -82,7 +82,7 @@ def test_an_orphan_is_found_by_its_mark_asked_and_forced(orphan: subprocess.Pope
     name = f"{RUN}.2.{os.getpid()}"
     marks = Marks()
     assert name in marks.of(RUN)  # beside those of other tests that run at the same time
-    assert [row.pid for row in marks.attempts[name]] == [orphan.pid]
+    assert [row.pid for row in marks.carriers[name]] == [orphan.pid]
     item = unlogged(name, STATE)
     assert (item.stage, item.epoch, item.number, item.began_at) == ("work", 2, os.getpid(), 7)
     assert [row.pid for row in members(item, marks.table)] == [orphan.pid]

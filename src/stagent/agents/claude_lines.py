@@ -6,7 +6,8 @@ one of them never costs the line.
 
 from __future__ import annotations
 
-import json
+import codecs
+import re
 from typing import TypeVar
 
 import msgspec
@@ -204,6 +205,12 @@ class _Kind(msgspec.Struct):
 Line = Assistant | User | StreamEvent | System | RateLimit | Result
 _DECODER: msgspec.json.Decoder[Line] = msgspec.json.Decoder(Line)
 _KINDS = frozenset({"assistant", "user", "stream_event", "system", "rate_limit_event", "result"})
+_BLOCK = 1024 * 1024
+_HALF = re.compile(rb"\\u[dD][89a-fA-F]")
+_ESCAPE = re.compile(
+    rb"\\(?:(?P<pair>u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})|(?P<half>u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
+    re.DOTALL,
+)
 _TROUBLE = (msgspec.MsgspecError, UnicodeError, RecursionError)
 
 
@@ -227,13 +234,24 @@ def _mended(line: bytes) -> Line | None:
     """Read a line again with what is no proper text in it replaced."""
     try:
         return _DECODER.decode(_plain(line))
-    except (*_TROUBLE, ValueError):
+    except _TROUBLE:
         return None
 
 
-def _plain(data: bytes) -> bytes:
-    """Return JSON with every byte that is no UTF-8 and every half of a pair replaced. Raises ValueError for no JSON."""
-    return json.dumps(json.loads(data.decode("utf-8", "replace")), ensure_ascii=False).encode("utf-8", "replace")
+def _plain(data: bytes) -> bytes | bytearray:
+    """Return JSON with every byte that is no UTF-8 replaced, and every escape that is half of a pair.
+
+    Block by block: as one text, a long line with a replaced byte in it would take two bytes a letter.
+    """
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    found = bytearray()
+    for start in range(0, len(data), _BLOCK):
+        found += decoder.decode(data[start : start + _BLOCK], start + _BLOCK >= len(data)).encode()
+    return _ESCAPE.sub(_whole, found) if _HALF.search(found) else found
+
+
+def _whole(escape: re.Match[bytes]) -> bytes:
+    return escape[0] if escape["pair"] or not escape["half"] else rb"\ufffd"
 
 
 def part(raw: Raw, kind: type[T], otherwise: T) -> T:
@@ -248,7 +266,7 @@ def part(raw: Raw, kind: type[T], otherwise: T) -> T:
         pass
     try:
         return msgspec.json.decode(_plain(bytes(raw)), type=kind)
-    except (*_TROUBLE, ValueError):
+    except _TROUBLE:
         return otherwise
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +109,36 @@ def test_what_is_no_text_costs_no_line(bad: bytes) -> None:
     assert event.text.startswith("before ")
     assert event.text.endswith(" after")
     event.text.encode("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        (rb"\ud83d\ude00 \xff", "\U0001f600 \ufffd"),
+        (rb"\\ud800 \xff", "\\ud800 \ufffd"),
+        (rb"\ud83d\n\ude00", "\ufffd\n\ufffd"),
+        (rb"\\\ud83d\ud83d\ude00", "\\\ufffd\U0001f600"),
+        (rb"\uD83D\uDE00\uDE00\"\xff", '\U0001f600\ufffd"\ufffd'),
+    ],
+)
+def test_only_what_is_no_text_is_replaced(written: bytes, read: str) -> None:
+    line = json.dumps(result(result="@")).encode().replace(b"@", written.replace(rb"\xff", b"\xff"))
+    assert ClaudeBackend().parse(line)[0].text == read
+
+
+def test_a_long_line_with_a_bad_byte_is_not_in_memory_many_times() -> None:
+    line = json.dumps(said("x" * 8_000_000)).encode().replace(b"xx", b"x\xff", 1)
+    backend = ClaudeBackend()
+    backend.parse(line[:1000])
+    tracemalloc.start()
+    try:
+        (event,) = [item for item in backend.parse(line) if item.kind == "text"]
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert len(event.text) > 7_000_000
+    # Replaced once, and once as the event's text, which takes two bytes a letter where one is no ASCII.
+    assert peak < 4.5 * len(line)
 
 
 def test_words_are_not_repeated_after_their_pieces() -> None:

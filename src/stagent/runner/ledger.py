@@ -8,6 +8,7 @@ from collections.abc import Callable
 import msgspec
 
 from stagent.core.ports import AgentBackend, AgentEvent, Outcome, Verdict
+from stagent.runner.streams import unparsed
 
 _KEEP_TEXT = 64 * 1024
 _KEEP_DECISIVE = 512
@@ -41,7 +42,7 @@ class Ledger:
 
     def take_long(self, length: int) -> None:
         """Take note of a line of `length` bytes that was too long to parse."""
-        self._note(AgentEvent(kind="other", text=f"a line of {length} bytes is kept in the stream and was not parsed"))
+        self._note(unparsed(length))
 
     def _note(self, event: AgentEvent) -> None:
         if event.kind == "session" and event.text:

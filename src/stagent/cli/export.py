@@ -53,15 +53,33 @@ def export_command(selector: Selector, form: str | None, file: Path | None) -> i
 
 
 def _write(file: Path, data: bytes) -> None:
-    """Write the whole file or leave the old one, for its owner alone: it holds what the project holds."""
+    """Write the whole file or leave the old one, for its owner alone: it holds what the project holds.
+
+    A link is followed. What is there and no regular file, a pipe or a device, is written to and stays what it is.
+    """
+    try:
+        file = file.resolve()
+        if file.exists() and not file.is_file():
+            return _hand_over(file, data)
+    except OSError as error:
+        raise _unwritable(file, error) from error
     spare = file.with_name(f".{file.name}.{os.getpid()}.new")
     try:
         sweep_beside(file)
         disk.replace(file, data, spare, 0o600)
     except OSError as error:
-        raise UsageError(
-            "export.unwritable",
-            f"the report cannot be written: {error.strerror or error}",
-            where=str(file),
-            remedy="Name a file in a folder that exists and that you may write.",
-        ) from error
+        raise _unwritable(file, error) from error
+
+
+def _hand_over(file: Path, data: bytes) -> None:
+    with open(os.open(file, os.O_WRONLY | os.O_CLOEXEC), "wb") as target:
+        target.write(data)
+
+
+def _unwritable(file: Path, error: OSError) -> UsageError:
+    return UsageError(
+        "export.unwritable",
+        f"the report cannot be written: {error.strerror or error}",
+        where=str(file),
+        remedy="Name a file in a folder that exists and that you may write.",
+    )

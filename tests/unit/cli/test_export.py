@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -38,6 +39,40 @@ def test_the_files_suffix_chooses_the_form(finished: Any, say: Any, tmp_path: Pa
         assert (tmp_path / name).read_text().startswith(start)
         assert (tmp_path / name).stat().st_mode & 0o777 == 0o600
     assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_a_link_is_followed(finished: Any, say: Any, tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    link, target = tmp_path / "report.md", tmp_path / "there" / "real.md"
+    link.symlink_to(target)
+    for before in (None, "old"):
+        if before is not None:
+            target.write_text(before)
+        assert say("export", "-o", str(link)).status == 0
+        assert link.is_symlink() and target.read_text().startswith("# Build the")
+    assert [path.name for path in target.parent.iterdir()] == ["real.md"]
+
+
+def test_a_pipe_is_written_to_and_stays_a_pipe(finished: Any, say: Any, tmp_path: Path) -> None:
+    pipe, link = tmp_path / "pipe", tmp_path / "link"
+    os.mkfifo(pipe)
+    link.symlink_to(pipe)
+    for place in (pipe, link):
+        # A reader that is there before the writer, so that neither waits for the other; enough room for all of it.
+        reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+        try:
+            assert say("export", "-o", str(place), "--format", "md").status == 0
+            assert os.read(reader, 1 << 20).startswith(b"# Build the")
+        finally:
+            os.close(reader)
+        assert pipe.is_fifo() and link.is_symlink()
+    assert {path.name for path in tmp_path.iterdir()} == {"pipe", "link"}
+
+
+def test_a_folder_is_no_place(finished: Any, say: Any, tmp_path: Path) -> None:
+    said = say("export", "-o", str(tmp_path), "--format", "md")
+    assert (said.status, list(tmp_path.iterdir())) == (64, [])
+    assert "cannot be written" in said.err
 
 
 def test_an_unknown_form_names_the_known(finished: Any, say: Any) -> None:

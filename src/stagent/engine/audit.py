@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
+
 import msgspec
 
 from stagent.core.canonical import digest
@@ -12,15 +14,19 @@ from stagent.core.state import State
 from stagent.engine.journal import Journal, state_bytes
 from stagent.errors import NotFoundError, StoreError
 
+_SHORTEST = 12
+"""How many digits of a head are enough."""
+
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
-    """What an audit found. `anchored` is None without a head to compare with."""
+    """What an audit found. `anchored` is None without a head to compare with, `anchored_at` the event of that head."""
 
     run: str
     consistent: bool
     events: int
     head: str
     anchored: bool | None = None
+    anchored_at: int | None = None
     anchors: int = 0
     missing: list[str] = []
     deleted: list[str] = []
@@ -33,8 +39,11 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
             return f"{self.run}: NOT consistent: {self.problem}"
         if self.anchored is None:
             return f"{self.run}: consistent, not anchored ({self.events} events, head {self.head})"
-        if self.anchored:
+        if self.anchored_at == self.events:
             return f"{self.run}: consistent and anchored ({self.events} events, head {self.head})"
+        if self.anchored:
+            reach = f"up to event {self.anchored_at} of {self.events}"
+            return f"{self.run}: consistent, anchored {reach}; what follows is not anchored (head {self.head})"
         return f"{self.run}: NOT anchored: the log never had this head; what is here is not what was anchored"
 
 
@@ -45,7 +54,7 @@ def verify(journal: Journal, run: str, head: str | None = None) -> Verdict:
     """
     checkpoint = journal.store.checkpoint(run)
     state: State | None = None
-    heads: set[str] = set()
+    heads: dict[str, int] = {}
     anchors: list[str] = []
     mentioned: set[str] = set()
     problem = ""
@@ -59,7 +68,7 @@ def verify(journal: Journal, run: str, head: str | None = None) -> Verdict:
                 anchors.append(envelope.data.anchor)
             mentioned.update(blobs_of(envelope.data).values())
             state = apply(state, envelope, record.hash)
-            heads.add(record.hash)
+            heads[record.hash] = record.seq
             count += 1
     except (CorruptLogError, msgspec.ValidationError, msgspec.DecodeError) as error:
         problem = str(error)
@@ -68,12 +77,14 @@ def verify(journal: Journal, run: str, head: str | None = None) -> Verdict:
     missing, deleted = _look_up(journal, mentioned | _files(journal, state))
     if not problem and missing:
         problem = f"{len(missing)} blobs the log names are missing or damaged, first {missing[0]}"
+    found = _event_of(head, heads) if head is not None else None
     return Verdict(
         run=run,
         consistent=not problem,
         events=count,
         head=state.head if state else "",
-        anchored=None if head is None else any(item.startswith(head) for item in heads) and len(head) >= 12,
+        anchored=None if head is None else found is not None,
+        anchored_at=found,
         anchors=len(anchors),
         missing=missing,
         deleted=deleted,
@@ -81,7 +92,13 @@ def verify(journal: Journal, run: str, head: str | None = None) -> Verdict:
     )
 
 
-def _compare(state: State | None, stored: bytes, seq: int, anchors: list[str], heads: set[str]) -> str:
+def _event_of(head: str, heads: Mapping[str, int]) -> int | None:
+    if len(head) < _SHORTEST:
+        return None
+    return next((seq for item, seq in heads.items() if item.startswith(head)), None)
+
+
+def _compare(state: State | None, stored: bytes, seq: int, anchors: list[str], heads: Collection[str]) -> str:
     if state is None:
         return "the log is empty"
     if state.seq != seq:

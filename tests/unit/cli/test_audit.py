@@ -34,6 +34,16 @@ def test_anchored_by_a_head_or_its_beginning(finished: Any, say: Any) -> None:
         assert "consistent and anchored" in said.out
 
 
+def test_a_head_from_the_middle_says_how_far_it_reaches(finished: Any, say: Any) -> None:
+    middle = say("show", "--event", "10", "--json").json["event"]["hash"]
+    said = say("audit", "verify", finished.run, "--head", middle)
+    assert said.status == 0
+    events = say("audit", "verify", "--json").json["events"]
+    assert f"consistent, anchored up to event 10 of {events}; what follows is not anchored" in said.out
+    document = say("audit", "verify", "--head", middle[:12], "--json").json
+    assert (document["anchored"], document["anchored_at"]) == (True, 10)
+
+
 def test_a_head_the_log_never_had(finished: Any, say: Any) -> None:
     said = say("audit", "verify", "--head", "0" * 64)
     assert said.status == 1

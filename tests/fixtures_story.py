@@ -47,7 +47,7 @@ def story(text: str = "words", **changes: object) -> Story:
         checks=[
             CheckRun(
                 name="proof", artifact=D, tree=D, started=1, ended=2, outcome="protected", exit=1, millis=1, text=text,
-                protected=text, added=text,
+                protected=text, added=text, changed=text,
             )
         ],
         decisions=[

@@ -93,6 +93,9 @@ class _Writer:
         if check.added:
             yield "       added where files are protected:"
             yield from _quoted(check.added)
+        if check.changed:
+            yield "       it changed in the project itself:"
+            yield from _quoted(check.changed)
 
     def _decision(self, decision: Decision) -> Iterator[str]:
         stale = ", an earlier approval was stale" if decision.stale else ""

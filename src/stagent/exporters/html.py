@@ -163,6 +163,8 @@ def _check(check: CheckRun) -> Iterator[str]:
         yield parts.paths("Changed although protected", check.protected)
     if check.added:
         yield parts.paths("Added where files are protected", check.added)
+    if check.changed:
+        yield parts.paths("It changed in the project itself", check.changed)
     if check.text:
         yield parts.folded("Output", check.text)
     yield "</div>"

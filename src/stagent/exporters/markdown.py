@@ -103,6 +103,7 @@ def _check(check: CheckRun) -> Iterator[str]:
     lists = (
         ("changed or removed although protected", check.protected),
         ("added where files are protected", check.added),
+        ("it changed in the project itself", check.changed),
     )
     for words, text in lists:
         if text:

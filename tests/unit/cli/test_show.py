@@ -5,6 +5,8 @@ import sys
 from typing import Any
 
 from fixtures_runs import NASTY, SECRET
+from fixtures_story import story
+from stagent.cli import storyline
 
 
 def test_the_story_of_a_run(finished: Any, say: Any) -> None:
@@ -92,3 +94,8 @@ def test_from_a_process_of_its_own(finished: Any) -> None:
     done = subprocess.run([sys.executable, "-m", "stagent", "show"], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert finished.run in done.stdout
+
+
+def test_what_a_check_changed_itself_is_named() -> None:
+    said = "\n".join(storyline.lines(story("made-by-check.txt"), colour=False))
+    assert "it changed in the project itself:\n       | made-by-check.txt" in said

@@ -155,3 +155,7 @@ def test_without_a_diff_the_reason_is_given() -> None:
     assert "The folder &lt;is&gt; gone" in render(story(diff=DiffPart(problem="The folder <is> gone")))
     assert "<p>Nothing.</p>" in render(story(diff=DiffPart()))
     assert "What changed" not in render(story(diff=None))
+
+
+def test_what_a_check_changed_itself_is_named() -> None:
+    assert "It changed in the project itself" in render(story("made-by-check.txt"))

@@ -72,3 +72,7 @@ def test_a_fence_is_longer_than_any_in_the_text() -> None:
 def test_without_a_diff_the_reason_is_given() -> None:
     assert "It is gone" in render(story(diff=DiffPart(problem="It is gone")))
     assert "What changed" not in render(story(diff=None))
+
+
+def test_what_a_check_changed_itself_is_named() -> None:
+    assert "it changed in the project itself:\n\n" in render(story("made-by-check.txt"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -110,6 +112,56 @@ def test_a_disk_that_fills_up_on_the_way(machine: Bench) -> None:
     assert (again.status, again.state.terminal) == (0, "complete")
     assert machine.log(row["run"])[: len(before)] == before
     assert machine.call("audit", "verify", row["run"]).status == 0
+
+
+SMALL_DISK = """
+set -e
+mount -t tmpfs -o size=2m none "$STAGENT_HOME"
+set +e
+"$@" > "$SAID"
+echo $? > "$SAID.status"
+df --output=avail -k "$STAGENT_HOME" | tail -1 > "$SAID.left"
+mount -o remount,size=64m "$STAGENT_HOME"
+run=$(ls "$STAGENT_HOME/projects/"*/streams)
+"$PYTHON" -m stagent log "$run" --json > "$SAID.before"
+"$PYTHON" -m stagent run --resume "$run" --agent scripted --script "$SCRIPT" --json > "$SAID.again"
+echo $? >> "$SAID.status"
+"$PYTHON" -m stagent log "$run" --json > "$SAID.after"
+"$PYTHON" -m stagent audit verify "$run" > "$SAID.audit"
+"""
+
+
+def test_a_disk_that_is_truly_full(machine: Bench) -> None:
+    """A small file system of its own: unlike under a limit on a file, every write finds no room, not only long ones."""
+    if sys.platform != "linux":
+        return
+    flow = machine.flow({"one": stage({"done": "two"}), "two": stage({"done": "complete"})})
+    big = shell("head -c 3000000 /dev/urandom | base64 -w0")
+    words = machine.driving(flow, {"one": [claim("done")], "two": [[big, claim("done")], [claim("done")]]})
+    machine.home.mkdir(exist_ok=True)
+    said = machine.root / "said"
+    # A mount of one's own takes no more rights than a user has.
+    command = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", SMALL_DISK, "sh"]
+    done = subprocess.run(
+        [*command, sys.executable, "-m", "stagent", *words],
+        cwd=machine.project,
+        env={**machine.env, "SAID": str(said), "PYTHON": sys.executable, "SCRIPT": str(machine.root / "script.json")},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    first, again = Path(f"{said}.status").read_text().split()
+    error = json.loads(said.read_text().splitlines()[-1])
+    assert (first, error["error"] in FULL) == ("1", True), error
+    assert str(machine.home) in error["message"]
+    assert "room" in error["remedy"] or "space" in error["remedy"]
+    assert int(Path(f"{said}.left").read_text()) < 64, "it was full"
+    before, after = (Path(f"{said}.{name}").read_text().splitlines() for name in ("before", "after"))
+    assert after[: len(before)] == before and len(before) > 3
+    assert again == "0", Path(f"{said}.again").read_text()
+    assert "consistent" in Path(f"{said}.audit").read_text() and "NOT" not in Path(f"{said}.audit").read_text()
 
 
 def test_an_artifact_there_is_no_room_to_keep(machine: Bench) -> None:

@@ -2,7 +2,8 @@
 
 Alone: the same program with the same arguments, environment and prompt, started and waited for. Ours adds a place among
 the attempts of the machine, the hook's file, the durable events at both ends, the stream and its typed events, and the
-search for processes it left. The rounds alternate; the pair is measured in one run.
+search for processes it left. The rounds alternate; the pair is measured in one run. Once a run, not once an attempt,
+`stagent run` also asks the program its version: that start is counted by itself.
 
 Needs the development dependencies: PYTHONPATH=benchmarks:tests python benchmarks/attempts.py [ROUNDS]
 """
@@ -58,7 +59,7 @@ def surroundings(folder: str, url: str) -> dict[str, str]:
 def report(world: RunnerWorld, rounds: int) -> None:
     """Print the medians, and the median of the ratios and differences of each round."""
     options = {"program": claude_binary()}
-    alone, ours = [], []
+    alone, ours, asked = [], [], []
     for _ in range(rounds + 1):
         backend = ClaudeBackend()
         maker = AttemptMaker(world.service, backend, options, lambda event: None, lambda what, seconds: None)
@@ -77,13 +78,19 @@ def report(world: RunnerWorld, rounds: int) -> None:
         began = time.perf_counter()
         maker.make(world.now, stage, world.caller)
         ours.append(time.perf_counter() - began)
-    # The first round fills caches that both use.
+        began = time.perf_counter()
+        subprocess.run([options["program"], "--version"], env=dict(launch.env), capture_output=True, check=True)
+        asked.append(time.perf_counter() - began)
+    # The first round fills caches that both use, and asks for the version within an attempt.
     pairs = list(zip(ours[1:], alone[1:], strict=True))
     ratio = statistics.median(mine / other for mine, other in pairs)
     added = statistics.median(mine - other for mine, other in pairs)
     middle, other = statistics.median(ours[1:]), statistics.median(alone[1:])
     print(f"an attempt {middle * 1000:.0f} ms, the program alone {other * 1000:.0f} ms, ratio {ratio:.2f}", end="")
     print(f", added {added * 1000:.0f} ms (median of {rounds} rounds)")
+    version = statistics.median(asked[1:])
+    print(f"once a run, to ask the version: {version * 1000:.0f} ms; ", end="")
+    print(f"a run of one attempt: {(middle + version) / other:.2f} x the program alone")
 
 
 def stage_of(world: RunnerWorld) -> Stage:

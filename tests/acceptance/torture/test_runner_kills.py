@@ -7,6 +7,7 @@ import random
 import time
 from pathlib import Path
 
+from acceptance.support import wait_for
 from acceptance.torture.hostile_child import RESULT, expected
 from acceptance.torture.scene import Ended, Scene
 from counts import count, is_full
@@ -106,3 +107,14 @@ def test_a_runner_that_is_killed_loses_and_doubles_nothing(tmp_path: Path) -> No
             kills += chain.kill(dice)
         chain.finish()
         number += 1
+
+
+def test_nothing_that_hides_outlives_a_killed_runner(tmp_path: Path) -> None:
+    chain = Chain(tmp_path)
+    process = chain.scene.start(*chain.words())
+    # The agent, one that carries its mark, and one that nothing tells from a stranger's.
+    wait_for(lambda: len(chain.scene.pids()) == 3 and len(chain.scene.left()) == 3, "the agent and what it hid")
+    process.kill()
+    process.communicate()
+    wait_for(lambda: chain.scene.left() == [], "all of it to be gone")
+    chain.finish()

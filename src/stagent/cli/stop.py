@@ -127,7 +127,7 @@ def _in_call(service: RunService, state: State, item: Attempt | Check, timeout: 
             stage=item.stage, epoch=item.epoch, number=item.number, outcome="stopped", code="attempt.stopped"
         )
         service.submit(item.run, who, cmd.EndAttempt(event=ended))
-    answer = service.submit(item.run, who, cmd.Interrupt(head=service.workspace.head()))
+    answer = service.submit(item.run, who, cmd.Interrupt())
     if isinstance(answer, Refusal):
         raise answer.error()
     return _told(answer, item, "call", end_orphan(item, timeout))

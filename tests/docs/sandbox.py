@@ -102,6 +102,8 @@ class Sandbox:
             "HOME": str(root / "home"),
             "TMPDIR": str(root / "tmp"),
             "STAGENT_HOME": str(root / "data"),
+            # Whatever this machine has: the pages are written for one without Claude Code.
+            "STAGENT_CLAUDE": str(root / "no-claude"),
             "LANG": "C.UTF-8",
             "TERM": "dumb",
             "COLUMNS": "100",

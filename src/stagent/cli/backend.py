@@ -24,11 +24,11 @@ def choose(
     Options come from the settings called `AGENT.OPTION` and, above them, from the command line as `OPTION=VALUE`.
     Raises UsageError when there is no agent, or an option is not of that form.
     """
-    name = agent or value(home, "agent")[0] or ("scripted" if script else _installed(home))
+    name = agent or value(home, "agent")[0] or ("scripted" if script else "claude" if installed(home) else "")
     if not name:
         raise UsageError(
             "agent.none",
-            "no agent is named, and Claude Code is not on this machine",
+            "no agent is named, and Claude Code is not on the PATH",
             where="run",
             remedy="Name one with --agent or `stagent config agent NAME`; `stagent run --example` needs none.",
         )
@@ -44,9 +44,10 @@ def choose(
     return backend, options
 
 
-def _installed(home: DataHome) -> str:
+def installed(home: DataHome) -> bool:
+    """Say whether Claude Code is found: where the setting says, else on the PATH. Nothing is started."""
     program = value(home, "claude.program")[0] or _PROGRAM
-    return "claude" if shutil.which(str(Path(program).expanduser())) else ""
+    return shutil.which(str(Path(program).expanduser())) is not None
 
 
 def _settings(home: DataHome, name: str) -> list[tuple[str, str]]:

@@ -41,9 +41,7 @@ _EXITS = {
     "stalled": output.WAITING,
 }
 Driving = tuple[AgentBackend, dict[str, str]]
-_NOTHING_NAMED = (
-    "No agent and no task were named: driving the bundled example, a small repository and a scripted agent."
-)
+_EXAMPLE = "driving the bundled example, a small repository and a scripted agent."
 
 
 @click.command(name="run")
@@ -92,7 +90,8 @@ def run_command(
             return _drive(_resumed(home, way, resume, policy), as_json)
         if example or (task is None and agent is None):
             if not example:
-                output.note(_NOTHING_NAMED)
+                found = "" if backend.installed(home.data) else ", and Claude Code is not on the PATH"
+                output.note(f"There is no task{found}: {_EXAMPLE}")
             return _drive(_example(home, policy, flow), as_json)
         setup.need(task or "", "run")
         service = home.at(project or Path.cwd(), exact=project is not None, register=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -115,3 +117,22 @@ def test_every_ending_has_its_exit_status(ending: str, fields: dict[str, object]
 def test_only_a_block_is_a_pause() -> None:
     assert is_paused(state(status="blocked", refusal="budget.paused"))
     assert not is_paused(state(status="running", refusal="budget.paused"))
+
+
+def test_claude_code_is_looked_for_where_the_setting_says(empty: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = DataHome(empty)
+    monkeypatch.setenv("PATH", "/nonexistent")
+    assert not backend.installed(home)
+    monkeypatch.setenv("STAGENT_CLAUDE", sys.executable)
+    assert backend.installed(home)
+
+
+def test_without_a_task_it_is_said_what_is_missing_and_the_example_is_driven(
+    empty: Path, say: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STAGENT_CLAUDE", "/nonexistent")
+    said = say("run", "--json")
+    assert said.status == 0
+    assert said.err.startswith("There is no task, and Claude Code is not on the PATH: driving the bundled example,")
+    monkeypatch.setenv("STAGENT_CLAUDE", sys.executable)
+    assert say("run", "--json").err.startswith("There is no task: driving the bundled example,")

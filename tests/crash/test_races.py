@@ -143,7 +143,7 @@ def test_what_hooks_saw_is_folded_once_and_in_order_while_others_write(tmp_path:
     home.at(field.scene / "project").state(field.state.run)
     home.close()
     log = check_log(field.scene, {})
-    started = [item.data.agent for item in log.events if isinstance(item.data, ev.AttemptStarted)]
+    started = [item.data.agent for item in log.events if isinstance(item.data, ev.AttemptStarted | ev.AgentStarted)]
     assert started == agents
     notes = Counter(item.data.code for item in log.events if isinstance(item.data, ev.AttemptEnded))
     assert notes == {f"note.{number}": len(field.racers) for number in range(30)}

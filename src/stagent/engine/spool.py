@@ -29,6 +29,8 @@ from stagent.core.state import Agent, State
 
 ERROR = "error: "
 """What the agent's last turn ended with begins so: in what its session waits for, and as the reason of a pause."""
+FOREIGN = "another stagent:workflow-subagent"
+"""The type of a sub-agent that began while the stage's own was running: launched past the hook, by a script."""
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -140,11 +142,14 @@ def others(line: Line, state: State) -> list[Event]:
         return []
     known = {agent.id: agent for agent in state.others}
     here = state.live and line.d.get("epoch", state.epoch) == state.epoch
-    if line.e == "HelperStart" and line.a and here:
+    foreign = line.e == "SubagentStart" and any(agent.id != line.a and not agent.ended for agent in state.agents)
+    if (foreign or line.e == "HelperStart") and line.a and here:
+        if any(agent.id == line.a for agent in state.agents):
+            return []
         before = known.get(line.a)
         if before is not None and (before.stage, before.epoch) == (state.stage, state.epoch):
             return []
-        kind = str(line.d.get("type"))
+        kind = FOREIGN if foreign else str(line.d.get("type"))
         return [AgentStarted(stage=state.stage, epoch=state.epoch, agent=line.a, kind=kind)]
     if line.e == "SubagentGone":
         return [_over(known[agent], state, "gone") for agent in named(line) if agent in known]
@@ -190,7 +195,7 @@ def foreign_artifact(line: Line, state: State, found: Found | None) -> list[Even
 
 
 def _started(agent: str, state: State) -> cmd.Command | None:
-    if any(known.id == agent for known in state.agents):
+    if any(known.id == agent or not known.ended for known in state.agents):
         return None
     number = state.attempt + 1
     event = AttemptStarted(stage=state.stage, epoch=state.epoch, number=number, backend="subagent", agent=agent)

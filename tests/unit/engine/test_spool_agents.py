@@ -107,6 +107,23 @@ def test_the_end_of_a_sub_agents_attempt_names_what_it_did(world: ServiceWorld) 
     assert (ended.stream_bytes, len(ended.stream or "")) == (len(lines[0]), 64)
 
 
+def test_one_that_begins_beside_the_worker_is_another(world: ServiceWorld) -> None:
+    """A script launched it: it takes no attempt, and what it leaves when it ends is not the stage's."""
+    world.work("done", "x")
+    world.advance()
+    for name in ("w1", "w2", "w2"):
+        world.spool("SubagentStart", name)
+    assert ([agent.id for agent in world.now.agents], [agent.id for agent in world.now.others]) == (["w1"], ["w2"])
+    assert [(row["agent"], row["type"]) for row in _ledger(world.now)][1:] == [("w2", spool.FOREIGN)]
+    world.spool("SubagentStop", "w2", artifact={"size": 1, "mtime_ns": 1, "ino": 1})
+    assert world.now.agents[0].mark is None
+    assert kinds(world) == [("w2", spool.FOREIGN), ("w2", "ended")]
+    world.spool("SubagentStop", "w1", artifact={"size": 1, "mtime_ns": 1, "ino": 1})
+    world.spool("SubagentStart", "w3")
+    assert ([agent.id for agent in world.now.agents], world.now.attempt) == (["w1", "w3"], 2)
+    world.check_state()
+
+
 # -- any order of lines
 
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
-MODULE_LINES, MODULE_HARD = 400, 950
+MODULE_LINES, MODULE_HARD = 400, 800
 FUNCTION_LINES, FUNCTION_HARD = 40, 80
 LARGE_MODULES: dict[str, int] = {
     # A hook is one file that imports nothing of ours: it runs at every tool call, and each further module costs.
-    "hooks/hook.py": 950,
+    "hooks/hook.py": 773,
 }
 LARGE_FUNCTIONS: dict[str, int] = {}
 LONGEST_LIST = 5

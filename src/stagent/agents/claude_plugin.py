@@ -25,10 +25,13 @@ from stagent.errors import StoreError
 from stagent.version import __version__
 
 _SECONDS = 10
+_WRITERS = "Write|Edit|MultiEdit|NotebookEdit"
+HOOK_FILES = ("hook", "attempt", "toolrules", "shellguard", "fileguard", "lineguard")
+"""The hook of an attempt, and what it loads from beside it."""
 HOOKS = {
     "SessionStart": None,
     "PreToolUse": None,
-    "PermissionRequest": "Write|Edit|MultiEdit|NotebookEdit|Bash",
+    "PermissionRequest": f"{_WRITERS}|Bash",
 }
 """Event -> which tools it looks at, all by default: a rule may be about any, and only the hook holds it to a pattern.
 
@@ -72,7 +75,7 @@ def _content(home: str, python: str) -> dict[str, bytes]:
 @lru_cache(maxsize=1)
 def _hooks() -> dict[str, bytes]:
     """Return the hook as byte code of this interpreter, which will run it."""
-    sources = {name: (files("stagent.hooks") / f"{name}.py").read_bytes() for name in ("hook", "attempt", "toolrules")}
+    sources = {name: (files("stagent.hooks") / f"{name}.py").read_bytes() for name in HOOK_FILES}
     return {f"hooks/{name}.pyc": byte_code(data, f"{name}.py") for name, data in sources.items()}
 
 

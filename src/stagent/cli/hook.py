@@ -28,7 +28,7 @@ from stagent.engine import folder, setup
 from stagent.engine.service import RunService
 from stagent.engine.spoolfold import DOUBT
 from stagent.errors import RefusedError, UsageError
-from stagent.hooks import hook, standstill
+from stagent.hooks import shellguard, standstill
 
 OWN = ("report", "snapshot", "unchanged", "names", "agent-names")
 EVENTS = (
@@ -81,7 +81,7 @@ def run(arguments: list[str]) -> int:
             remedy="Use a known name.",
         )
     if options.what in ("names", "agent-names"):
-        return _names(options.line, hook.PERSONS if options.what == "names" else hook.AGENT_NEVER)
+        return _names(options.line, shellguard.PERSONS if options.what == "names" else shellguard.AGENT_NEVER)
     if options.what == "unchanged":
         return _unchanged(options.session)
     if options.what == "snapshot":

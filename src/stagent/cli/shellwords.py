@@ -11,7 +11,7 @@ import re
 
 import msgspec
 
-from stagent.hooks.hook import Command
+from stagent.hooks.shellguard import Command
 
 LEADING = frozenset({"if", "then", "else", "elif", "while", "until", "do", "!", "time", "{"})
 CLOSING = frozenset({"fi", "done", "}"})
@@ -22,7 +22,14 @@ _FILES = ("basename", "cd", "dirname", "ls", "mkdir", "pwd", "touch")
 HARMLESS = frozenset((*_TEXT, *_FILES, "false", "gh", "git", "sleep", "test", "true", "["))
 """Commands that run nothing of what they are given as words, apart from what `_harmful` knows of them."""
 _GIT = frozenset({"add", "blame", "branch", "commit", "diff", "grep", "log", "show", "status", "tag"})
-_OPTIONS = {"rg": ("--pre", "--hostname"), "git": ("-O", "--open", "--ext"), "printf": ("-v",)}
+_OPTIONS = {"rg": ("--pre", "--hostname-bin"), "printf": ("-v",)}
+_OPTIONS["git"] = ("-O", "--open-files-in-pager", "--ext-diff", "--textconv", "--output", "--exec", "--upload-pack")
+"""Options that run something, or write a file; a long one also in any shortened form."""
+_RUNS = frozenset(
+    {"sh", "bash", "dash", "zsh", "ksh", "fish", "busybox", "source", ".", "eval", "exec", "xargs", "env"}
+)
+_RUNS |= {"command", "builtin", "parallel", "ssh", "script", "trap", "find", "awk", "sed", "perl", "ruby", "node"}
+"""Commands that run what they find in a file, or in their words."""
 _QUIET = frozenset({"/dev/null", "/dev/stdout", "/dev/stderr"})
 _VARIABLE = re.compile(r"\$(?:\{\w+\}|\w+|[@*#?$!-])")
 _UNSURE = ("$_", "${_", "BASH_", "$'", '$"', "$((", "$[")
@@ -100,6 +107,9 @@ def only_named(text: str, launcher: str, verbs: set[str]) -> bool:
     names = {name for pipeline in pipelines for command in pipeline.commands for name in command.called[:1]}
     if None in names or not DEFINING.isdisjoint(names):
         return False
+    if any(_may_take(pipeline) for pipeline in suspects):
+        # A text that only names the program may be what it runs: of a file's name, of the last commit.
+        return False
     written = [command for pipeline in pipelines if pipeline not in suspects for command in pipeline.commands]
     if suspects and any(command.writes or command.called[:1] == ["tee"] for command in written):
         # What is written here may be what is run there.
@@ -112,6 +122,20 @@ def _all(pipelines: list[Pipeline]) -> list[Pipeline]:
     return pipelines + [pipeline for found in inner for pipeline in found]
 
 
+def _may_take(pipeline: Pipeline) -> bool:
+    """Say whether something unknown here may run a text that stands somewhere else in the line."""
+    for at, command in enumerate(pipeline.commands):
+        if command.harmless or command.called[:1] == ["for"]:
+            continue
+        words = [word for word in command.called if word is None or "=" not in word]
+        name = (words[0] or "").rpartition("/")[2] if words else ""
+        code = name.startswith("python") and (words[1:2] != ["-m"] or None in words)
+        hidden = None in words or any(letter in word for word in words if word for letter in "*?[{")
+        if at or hidden or code or name in _RUNS or len(words) < len(command.called):
+            return True
+    return False
+
+
 def _harmful(name: str, words: list[str | None]) -> bool:
     """Say whether a command that is harmless as a rule may run something here."""
     first = words[0] if words else ""
@@ -119,8 +143,13 @@ def _harmful(name: str, words: list[str | None]) -> bool:
         return True
     if None in words and (name in ("rg", "printf") or (name, first) == ("git", "grep")):
         return True
-    risky = _OPTIONS.get(name, ())
-    return any(word is not None and word.startswith(risky) for word in words)
+    return any(_risky(word, _OPTIONS.get(name, ())) for word in words if word is not None)
+
+
+def _risky(word: str, options: tuple[str, ...]) -> bool:
+    option = word.partition("=")[0]
+    short = any(len(known) == 2 and word.startswith(known) for known in options)
+    return short or (len(option) > 2 and any(known.startswith(option) for known in options))
 
 
 class Reader:

@@ -33,7 +33,17 @@ _PLAIN = re.compile(r"/[A-Za-z0-9._/:=,@%+-]*\Z")
 _MAKER = re.compile(r"\.(\d+)\.(?:new|old)\Z")
 _WRITERS = "Write|Edit|MultiEdit|NotebookEdit"
 _SECONDS = 5
-HOOK_FILES = ("hook", "standstill", "toolrules", "masks")
+HOOK_FILES = (
+    "hook",
+    "shellguard",
+    "lineguard",
+    "fileguard",
+    "agentguard",
+    "frontblock",
+    "standstill",
+    "toolrules",
+    "masks",
+)
 """The hook, and what it loads from beside it when it is needed."""
 HOOKS: dict[str, tuple[str | None, int]] = {
     "SessionStart": (None, _SECONDS),

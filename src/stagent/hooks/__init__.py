@@ -1,1 +1,1 @@
-"""The hook a Claude Code session calls: one self-contained file, copied at install."""
+"""The hook a Claude Code session calls, and what it loads from beside it; copied at install."""

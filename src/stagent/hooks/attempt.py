@@ -28,6 +28,10 @@ PLAIN = ("context", "bootstrap")
 class Attempt(hook.Hook):
     """One event of an attempt's process."""
 
+    def __init__(self, home: str, event: Json, live: Json) -> None:
+        super().__init__(home, event, live)
+        self.who = "attempt"
+
     def rules(self) -> Json | None:
         """Decide a tool call by the stage's rules; None leaves it to the permissions of the process.
 
@@ -35,7 +39,8 @@ class Attempt(hook.Hook):
         """
         if self.tool == "StructuredOutput":
             return self.structured()
-        answer = self.guard() if self.tool in hook.WRITERS or self.tool == "Bash" else None
+        looked = isinstance(self.given.get("command"), str) or self.tool in hook.WRITERS or self.tool.startswith("mcp__")
+        answer = self.guard() if looked else None
         refusal = "" if answer else toolrules.refusal(self)
         return hook.permit("deny", refusal) if refusal else answer
 
@@ -47,25 +52,15 @@ class Attempt(hook.Hook):
         known = ", ".join(sorted(results))
         return hook.permit("deny", f"stage {self.live['stage']} knows the results {known}. Answer with one of them.")
 
+    def program(self, what: str, wait: bool, *more: str) -> int:
+        """Start the program as no attempt's: in one it refuses nearly everything, also to read a line for its hook."""
+        posix.environ.pop(b"STAGENT_ATTEMPT", None)
+        return super().program(what, wait, *more)
+
     def not_the_author(self) -> str:
         """Say why the artifact is not to be written: the whole attempt is its producer."""
         live = self.live
         return "" if live["kind"] in ("agent", "review") else "the engine writes this artifact itself."
-
-    def shell(self, command: object) -> Json | None:
-        """Allow one plain call for the context; deny what moves the run or reaches into the data home."""
-        if not isinstance(command, str):
-            return None
-        line = hook.Command(command, self.live["launcher"])
-        if line.plain(PLAIN) and self.given.keys() <= hook.PLAIN_KEYS:
-            return hook.permit("allow", "a plain call")
-        found = line.forbidden(hook.AGENT_NEVER)
-        if found and len(command) < hook.BLOCK_LIMIT and self.program("agent-names", True, "--", command) == 0:
-            found = ""  # the line only names the program
-        if found:
-            return hook.permit("deny", f"an attempt does not call stagent {found}. Finish the artifact and end.")
-        named = line.reaches(self.home, self.text("cwd"))
-        return hook.permit("deny", "the data home belongs to the engine.") if named else None
 
 
 def decision(answer: Json | None) -> str:

@@ -1,4 +1,4 @@
-"""The Claude Code hook: one self-contained file, run as `<absolute python> -I -S hook.pyc <data home>`.
+"""The Claude Code hook, run as `<absolute python> -I -S hook.pyc <data home>`; what few calls need lies beside it.
 
 It reads one event as JSON from standard input and `live/<session_id>.json` from the data home. Without that file the
 session is a bystander and nothing happens, except that the arguments of a `stagent:` command are kept for it. It
@@ -9,7 +9,6 @@ interpreter are imported at the top: a hook runs at every tool call.
 
 from __future__ import annotations
 
-import _io
 import _json
 import posix
 import sys
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 
 LIMIT = 4096  # the longest spool line (bytes): one write of this size reaches the file in one piece
 LARGE = 64 << 20  # what is not read any more: an event, an artifact (bytes)
-BLOCK_LIMIT = 64 << 10  # how long front matter may be, and how far before the folded offset launches are looked for
+BACK = 64 << 10  # how far before the folded offset launches are looked for (bytes)
 LAUNCH_MS = 60_000  # how long a launch of the sub-agent counts before its start was seen
 LATE = 124  # what counts as the answer of a program that took too long
 PATIENCE = {"Stop": 12.0}  # how long (seconds; else 7) an event waits for the program: less than its own time limit
@@ -33,24 +32,18 @@ COMPACTION = "the compaction of its conversation"
 # Lines that need not survive a power failure.
 QUICK = ("SessionStart", "Launch", "LaunchFailed", "SubagentGone", "HelperStart", "HelperStop")
 REJECTED = ("reject", "redo", "feedback")
+READERS = frozenset(
+    {"Read", "Glob", "Grep", "LS", "LSP", "NotebookRead", "WebFetch", "WebSearch", "ToolSearch", "Skill"}
+)
 TARGETS = ("command", "file_path", "notebook_path", "pattern", "url", "query", "path", "skill", "description")
 # What the file `masks` looks for begins with one of these, or is given to a name with one of `NAMES` in it.
 SECRETS = ("-----begin", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "glpat-", "xox", "akia", "aiza", "eyj")
 NAMES = ("api_key", "apikey", "secret", "token", "password", "passwd")
 AGENT = "stagent:workflow-subagent"
+FOREIGN = "another " + AGENT  # one that began while the stage's own was running; the engine calls it so as well
 SKILLS = ("stagent:stagent", "stagent:setup", "stagent:create")  # any other may bring hooks that answer a question
 WRITERS = {"Write": "file_path", "Edit": "file_path", "MultiEdit": "file_path", "NotebookEdit": "notebook_path"}
-PLAIN = ("tick", "next", "context", "bootstrap", "advance", "wait", "status")
-PLAIN_AGENT = ("tick", "next", "context", "bootstrap", "status")
-PLAIN_KEYS = {"command", "description", "timeout", "run_in_background"}
 LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")
-PERSONS = {"approve", "reject", "redo", "answer", "cancel", "interrupt", "hook", "install", "config", "project"}
-AGENT_NEVER = PERSONS | {"advance", "continue", "start", "run"}
-OPTIONS = ("continue --take-over", "continue --pending", "start --force", "start --pending", "app --token")
-INDIRECT = {"eval", "xargs", "alias", "parallel"}
-MODULES = ("stagent.cli", "stagent.__main__", "stagent.bootstrap", "stagent.hooks")
-QUOTES = dict.fromkeys(b"'\"\\")
-SHELL = {**QUOTES, **dict.fromkeys(b"()[]{},`!", " "), **dict.fromkeys(b";|&", "\n"), **dict.fromkeys(b"<>", " >")}
 _FLAGS = ("strict", "object_hook", "object_pairs_hook", "array_hook")
 _PARSERS = {"parse_float": float, "parse_constant": float, "parse_int": int}
 _CONTEXT = type("Context", (), {**dict.fromkeys(_FLAGS), **_PARSERS})
@@ -178,39 +171,6 @@ def alive(pid: int | None) -> bool:
     return True
 
 
-def front(data: bytes) -> tuple[dict[str, str] | None, str]:
-    """Read front matter as the engine does; return (fields, "") or (None, why). One grammar, one table of cases."""
-    file = _io.BytesIO(data.removeprefix(b"\xef\xbb\xbf"))
-    number, fields, ends = 1, dict[str, str](), (b"---\n", b"---\r\n", b"---", b"---\r")
-    if file.readline() not in ends:
-        return None, "line 1: the file does not begin with a line ---"
-    while file.tell() <= BLOCK_LIMIT and (line := file.readline()):
-        number += 1
-        if line in ends:
-            return fields, ""
-        if problem := _field(line.removesuffix(b"\n").removesuffix(b"\r"), fields):
-            return None, f"line {number}: {problem}"
-    return None, f"line {number}: the block is not closed by a line ---"
-
-
-def _field(line: bytes, fields: dict[str, str]) -> str:
-    try:
-        text = line.decode("utf-8")
-    except UnicodeDecodeError:
-        return "the line is not UTF-8"
-    if not text.strip(" \t") or text.strip(" \t").startswith("#"):
-        return ""
-    key, colon, value = text.partition(":")
-    key, value = key.rstrip(" \t"), value.strip(" \t")
-    if not colon or not key.isascii() or not key.replace("-", "_").isidentifier() or key[0] == "-":
-        return "the line is not of the form key: value"
-    if key in fields:
-        return f"the key {key} stands twice"
-    quoted = len(value) >= 2 and value[0] == value[-1] and value[0] in "\"'"
-    fields[key] = value[1:-1] if quoted else value
-    return ""
-
-
 def status(path: str) -> posix.stat_result | None:
     """Return what the file system knows about a file, a link not followed; None without one."""
     try:
@@ -231,7 +191,8 @@ def judge(live: Json) -> tuple[str | None, str, str]:
     data = read(path, flags=posix.O_NOFOLLOW)
     if data is None:
         return None, "artifact.missing", f"there is no artifact at {path}"
-    fields, problem = front(data) if len(data) <= LARGE else (None, "the file is larger than 64 MiB")
+    large = (None, "the file is larger than 64 MiB")
+    fields, problem = large if len(data) > LARGE else beside("frontblock").front(data)
     if fields is None:
         return None, "artifact.front_matter", f"{path}: {problem}"
     stated, result = fields.get("epoch", ""), fields.get("result", "")
@@ -244,86 +205,6 @@ def judge(live: Json) -> tuple[str | None, str, str]:
     if result not in live["results"]:
         return None, "artifact.result", f'{path} has the unknown result "{result}"'
     return result, "", ""
-
-
-class Command:
-    """A shell's command line, as far as it can be read without running it."""
-
-    def __init__(self, text: str, launcher: str) -> None:
-        self.text, self.launcher = text, launcher
-        self.names = ("stagent", "stagent-cc", launcher.lower().rpartition("/")[2])
-
-    def plain(self, verbs: tuple[str, ...]) -> str:
-        """Return the verb of one plain call of the launcher, and nothing else; else an empty text."""
-        words = self.text.strip(" \n").split(" ")
-        plain = all(letter in LETTERS or letter in "./_:=,@%+-" for word in words for letter in word)
-        called = plain and len(words) > 1 and words[0] in (self.launcher, "stagent") and words[1] in verbs
-        return words[1] if called else ""
-
-    def forbidden(self, verbs: set[str]) -> str:
-        """Return what is called that only a person or the engine may call, or an empty text.
-
-        A word counts wherever it stands, quoted or not: a shell has many ways to run a text. The program asks again.
-        """
-        text = bare = self.text.lower().replace("\\\n", "").replace("&>", ">").replace(">&", ">")
-        # Expansions may stand for nothing in the middle of a word: the line is read with and without them.
-        for opening, closing in (("${", "}"), ("$(", ")"), ("`", "`"), ("$@", ""), ("$*", "")):
-            while opening in bare:
-                before, _, after = bare.partition(opening)
-                bare = before + (after.partition(closing)[2] if closing else after)
-        for shape in {text, bare}:
-            lines = [line.split() for line in shape.translate(SHELL).split("\n")]
-            words = {word.rpartition("=")[2] for line in lines for word in line}
-            calls = [(line, at) for line in lines for at, word in enumerate(line) if self._program(word)]
-            for line, at in calls:
-                if found := self._verdict(line[at], line[at + 1 :], words, verbs):
-                    return found
-        return ""
-
-    def _program(self, word: str) -> bool:
-        base = word.rpartition("=")[2].rpartition("/")[2].strip("$@")
-        start = base.partition("*")[0].partition("?")[0]
-        pattern = 1 < len(start) < len(base) and any(name.startswith(start) for name in self.names)
-        module = base.startswith(MODULES) or "stagent/hooks/hook.py" in word
-        return base in self.names or pattern or module or (word.startswith("-") and base.endswith("mstagent"))
-
-    def _verdict(self, word: str, rest: list[str], words: set[str], verbs: set[str]) -> str:
-        verb, before = "", ""
-        for item, after in zip(rest, [*rest[1:], ""], strict=False):
-            if item[0] not in "->" and before != ">" and not (item.isdigit() and after.startswith(">")):
-                verb = item
-                break
-            before = item.strip(">") or ">"
-        if verb in verbs or "stagent.hooks" in word or "stagent/hooks" in word:
-            return verb if verb in verbs else "hook"
-        option = next((name for name in OPTIONS if name.split(" ")[0] == verb and name.split(" ")[1] in rest), "")
-        indirect = "=" in word or word.startswith(MODULES) or not INDIRECT.isdisjoint(words)
-        hidden = "with a verb that is not written out" if any(letter in verb for letter in "$*?") else ""
-        return option or hidden or (min(verbs & words, default="") if indirect else "")
-
-    def reaches(self, folder: str, cwd: str) -> bool:
-        """Say whether the line names a folder or something in it."""
-        import os.path as paths
-
-        text, user = self.text.replace("\\\n", "").translate(QUOTES), environment("HOME").rstrip("/")
-        for spelt in ("${HOME}/", "$HOME/", "~/"):
-            text = text.replace(spelt, user + "/")
-        words = text.translate(dict.fromkeys(b"()[]{},`;|&<>=:\n\t", " ")).split(" ")
-        places = [paths.normpath(paths.join(cwd or "/", word)) + "/" for word in words if "/" in word]
-        if any(place.lower().startswith(folder.lower() + "/") for place in places):
-            return True
-        return folder + "/" in text or "$STAGENT_HOME" in text or "${STAGENT_HOME" in text
-
-
-def inside(path: str, folder: str) -> bool:
-    """Say whether a real path lies in a real folder, or is it, by any name (a file system may ignore case)."""
-    place = status(folder)
-    while path and path != folder:
-        here = status(path)
-        if place and here and (here.st_dev, here.st_ino) == (place.st_dev, place.st_ino):
-            return True
-        path = path.rpartition("/")[0]
-    return path == folder
 
 
 def say(event: str, text: str, key: str = "additionalContext", **more: str) -> Json:
@@ -359,6 +240,7 @@ class Hook:
         self.tool, self.call = self.text("tool_name"), self.text("tool_use_id")[:200]
         self.texts: dict[str, str] = live["texts"]
         self.stem = f"{home}/live/{self.session}"
+        self.who = "agent" if self.agent else "session"
         self.owner: bool = live["pid"] is None or process() == live["pid"]
         self.delegated: bool = live["execution"] == "subagent" and live["kind"] in ("agent", "review")
         self.line: tuple[str, Json] | None = None
@@ -537,7 +419,7 @@ class Hook:
         self.waiting("", over=("idle",))
         if not self.agent and self.kept(".held"):
             self.keep(".held", "")
-        tools, first = self.live["tools"], self.tool in WRITERS or self.tool == "Bash"
+        tools, first = self.live["tools"], self.tool in WRITERS or "command" in self.given
         answer = self.guard() if first else None
         if not answer and self.live["status"] == "running" and (tools["allow"] is not None or tools["deny"]):
             refusal = beside("toolrules").refusal(self)
@@ -550,17 +432,26 @@ class Hook:
     def guard(self) -> Json | None:
         """Guard the run's files and commands, the sub-agents, and the two calls that need no asking."""
         if self.tool in WRITERS:
-            return self.write_tool(self.given.get(WRITERS[self.tool]))
-        if self.tool == "Bash":
-            return self.shell(self.given.get("command"))
+            answer = beside("fileguard").written(self, self.given.get(WRITERS[self.tool]))
+            return permit(*answer) if answer else None
+        if isinstance(command := self.given.get("command"), str):
+            # A shell by any name: that of a tool tells nothing.
+            return self.shell(command)
         if self.tool in ("Agent", "Task"):
-            return self.launch()
+            answer = beside("agentguard").launch(self)
+            return answer and (permit(*answer) if answer[0] else say("PreToolUse", answer[1]))
+        if self.tool == "Workflow":
+            reason = beside("agentguard").scripted(self, dump(self.given))
+            return permit("deny", reason) if reason else None
         if self.tool == "Skill" and self.given.get("skill") not in SKILLS:
             self.keep(".skill", str(self.given.get("skill"))[:100])
         if self.tool == "AskUserQuestion":
             if "answers" in self.given:
                 return permit("deny", "a question carries no answers; the person gives them.")
             self.waiting("picker")
+        elif self.tool not in READERS:
+            reason = beside("fileguard").named(self)
+            return permit("deny", reason) if reason else None
         return None
 
     def after_tool(self) -> None:
@@ -579,51 +470,8 @@ class Hook:
 
     def places(self, path: object) -> list[tuple[str, str]]:
         """Return each reading of a tool's path: where it lies, and where it leads in the end; may raise ValueError."""
-        import os.path as paths
-
-        if not isinstance(path, str) or not path:
-            return []
-        joined = path if path.startswith("/") else f"{self.text('cwd')}/{path}"
-        found = []
-        for reading in [joined, paths.expanduser(path)] if path.startswith("~") else [joined]:
-            folder, name = paths.split(reading.rstrip("/") or "/")
-            found.append((paths.normpath(paths.realpath(folder) + "/" + name), paths.realpath(reading)))
+        found: list[tuple[str, str]] = beside("fileguard").places(self.text("cwd"), path)
         return found
-
-    def write_tool(self, path: object) -> Json | None:
-        """Allow the stage's own artifact; deny what only the engine or another stage may write."""
-        import os.path as paths
-
-        try:
-            places = self.places(path)
-        except ValueError:
-            return permit("deny", "this path names no file.")
-        live, own = self.live, self.places(self.live["artifact"]["path"])[0][0]
-        for place, real in places:
-            if reason := self.protected(place, real, own):
-                return permit("deny", reason)
-        declared = paths.realpath(live["project"]) + str(live["artifact"]["path"]).removeprefix(live["project"])
-        plain = [own] == [place for place, _ in places] and own == declared and str(path).startswith("/")
-        seen = status(own)
-        plain = plain and self.owner and (seen is None or seen.st_nlink == 1)
-        return permit("allow", f"the artifact of stage {live['stage']}") if plain else None
-
-    def protected(self, place: str, real: str, own: str) -> str:
-        """Say why a file is not to be written, or return an empty text."""
-        import os.path as paths
-
-        live = self.live
-        running, project = live["status"] == "running", paths.realpath(live["project"])
-        if inside(real, paths.realpath(self.home)):
-            return "the data home belongs to the engine."
-        if place == own:
-            return self.not_the_author() if real == own else "the artifact's place is taken by a link; remove it."
-        if inside(real, paths.realpath(project + "/.stagent")):
-            reports = [own.rpartition("/")[0] + f"/{name}-report.md" for name in live["ends"]]
-            report = real in reports and real == place and not self.agent and running
-            return "" if report else f"in .stagent this stage writes only {live['artifact']['path']}"
-        kept = live["writes"] == "artifact" and running and inside(real, project)
-        return f"stage {live['stage']} may write nothing but its artifact." if kept else ""
 
     def not_the_author(self) -> str:
         """Say why this is not the one who writes the stage's artifact, or return an empty text."""
@@ -634,47 +482,17 @@ class Hook:
             return "the engine writes this artifact itself."
         if live["execution"] == "inline":
             return "a sub-agent does not write the artifact of an inline stage." if self.agent else ""
+        if self.agent and self.ledger()[0].get(self.agent, (AGENT, 0))[0] == FOREIGN:
+            return f"another sub-agent works on stage {live['stage']}."
         return "" if self.agent and self.text("agent_type") == AGENT else self.texts["subagent_writes"]
 
-    def shell(self, command: object) -> Json | None:
-        """Allow one plain call of the launcher; deny what only a person or the engine may do."""
-        if not isinstance(command, str):
-            return None
-        line = Command(command, self.live["launcher"])
-        if line.plain(PLAIN_AGENT if self.agent else PLAIN) and self.given.keys() <= PLAIN_KEYS:
-            return permit("allow", "a plain call") if self.owner else None
-        found = line.forbidden(AGENT_NEVER if self.agent else PERSONS)
-        if found and len(line.text) < BLOCK_LIMIT:
-            found = found if self.program("agent-names" if self.agent else "names", True, "--line=" + line.text) else ""
-        if found in AGENT_NEVER - PERSONS:
-            return permit("deny", "a sub-agent does not move the run. Finish the artifact and end.")
-        if found:
-            return permit("deny", f"only a person calls stagent {found}, in a terminal of their own.")
-        named = line.reaches(self.home, self.text("cwd"))
-        return permit("deny", "the data home belongs to the engine.") if named else None
-
-    def launch(self) -> Json | None:
-        """Guard the stage's sub-agent: none in an inline stage, else one at a time. Other types are noted."""
-        kind = self.given.get("subagent_type") or "general-purpose"
-        if self.live["status"] != "running" or (kind != AGENT and self.agent):
-            return None
-        if kind != AGENT:
-            self.note("Launch", call=self.call, type=str(kind)[:100])
-            return None
-        if self.agent or not self.delegated:
-            return permit("deny", "a sub-agent launches no sub-agent." if self.agent else self.texts["inline"])
-        running, granted = self.worker()
-        if not running and not granted:
-            # Two calls of one message are asked about at the same time: the first line in the spool has it.
-            self.note("Launch", call=self.call)
-            self.spool()
-            self.line = None
-            running, granted = self.worker()
-        if running:
-            return permit("deny", f"sub-agent {', '.join(running)} works on stage {self.live['stage']} already.")
-        if self.call not in granted:
-            return permit("deny", f"a sub-agent for stage {self.live['stage']} is being launched already.")
-        return say("PreToolUse", self.texts["launch"])
+    def shell(self, command: str) -> Json | None:
+        """Allow one plain call of the launcher; deny what only a person or the engine may do, or touch."""
+        answer = beside("shellguard").judged(self, command, self.who)
+        if answer:
+            return permit(*answer)
+        reason = beside("lineguard").refusal(self, command, beside("fileguard"))
+        return permit("deny", reason) if reason else None
 
     def worker(self) -> tuple[list[str], list[str]]:
         """Return the stage's own sub-agents that run, and the calls that launch one."""
@@ -692,12 +510,14 @@ class Hook:
         running = {item["agent"]: (item.get("type") or AGENT, item["started"]) for item, over in known if not over}
         over = {item["agent"] for item, over in known if over}
         granted: dict[str, tuple[str, int]] = {}
-        for line in self.unfolded(b'"Subagent', b'"Helper', b'"Launch', back=BLOCK_LIMIT):
+        for line in self.unfolded(b'"Subagent', b'"Helper', b'"Launch', back=BACK):
             event, given, at = line["e"], line["d"], int(line["t"])
             kind, call, agent = str(given.get("type") or AGENT), str(given.get("call")), str(line["a"])
             same = [key for key, (other, _) in granted.items() if (other == AGENT) == (kind == AGENT)]
             if event in ("SubagentStart", "HelperStart"):
                 granted.pop(same[0] if same else "", None)
+                if event == "SubagentStart" and any(own == AGENT for key, (own, _) in running.items() if key != agent):
+                    kind = FOREIGN
                 running |= {agent: (kind, at)} if agent not in over else {}
             elif event in ("SubagentStop", "HelperStop", "SubagentGone"):
                 ended = given["agents"] if event == "SubagentGone" else [agent]
@@ -735,15 +555,9 @@ class Hook:
         return found
 
     def agent_start(self) -> Json | None:
-        """Note a sub-agent that begins; only our own is the stage's worker."""
-        kind = self.text("agent_type")
-        if not kind or not self.agent or (kind == AGENT and not self.delegated):
-            return None
-        if kind != AGENT:
-            self.note("HelperStart", type=kind[:100])
-            return None
-        self.note("SubagentStart")
-        return say(self.name, self.texts["bootstrap"])
+        """Note a sub-agent that begins."""
+        told = beside("agentguard").start(self)
+        return say(self.name, told) if told else None
 
     def agent_stop(self) -> Json | None:
         """Note what the sub-agent left; insist once when the stage's own left nothing."""
@@ -757,7 +571,7 @@ class Hook:
         left = mark(self.live["artifact"]["path"])
         result, _, why = judge(self.live)
         insist = result is None and not self.event.get("stop_hook_active") and self.live["status"] == "running"
-        if insist and self.agent in self.ledger()[0]:
+        if insist and self.agent in self.worker()[0]:
             return refuse(self.texts["subagent_unfinished"].replace("{why}", why))
         from hashlib import sha256
 
@@ -827,7 +641,7 @@ class Hook:
         tasks = self.event.get("background_tasks")
         rows = [row for row in tasks if isinstance(row, dict)] if isinstance(tasks, list) else []
         rows = [row for row in rows if row.get("status", "running") in ("running", "pending")]
-        agents = {str(row.get("id")): row.get("agent_type") or AGENT for row in rows if row.get("type") != "shell"}
+        agents = {str(row.get("id")): row.get("agent_type") or AGENT for row in rows if row.get("type") == "subagent"}
         (running, over, granted), found = self.ledger(), []
         for agent, (kind, since) in running.items():
             # The stage's own sub-agent in a stage it works; whoever helps the main agent in a stage of its own.
@@ -844,8 +658,9 @@ class Hook:
             # They ended without a word, perhaps killed: without this nobody could be launched in their place.
             self.note("SubagentGone", agents=gone[:15])
         calls = [row["command"] for row in rows if row.get("type") == "shell" and isinstance(row.get("command"), str)]
-        verbs = [Command(call, self.live["launcher"]).plain(("wait", "advance")) for call in calls]
-        return found + [f"stagent {verb}" for verb in verbs if verb]
+        known = [beside("shellguard").Command(call, self.live["launcher"]) for call in calls]
+        called = [line.plain(("wait", "advance")) for line in known]
+        return found + [f"stagent {words[0]}" for words in called if words]
 
     def program(self, what: str, wait: bool, *more: str) -> int:
         """Start the program for what a hook cannot do itself; return its exit status, LATE once it took too long."""
@@ -928,13 +743,21 @@ def handle(home: str, text: str) -> Json | None:
     return answer
 
 
+def unread(home: str, beginning: str) -> Json | None:
+    """Deny a tool call that is too large to be read, in a session that has a run, as far as its beginning tells."""
+    event = load(beginning.partition('"tool_input"')[0].rstrip(" ,") + "}")
+    held = event["hook_event_name"] == "PreToolUse" and not environment("STAGENT_ATTEMPT") and safe(event["session_id"])
+    held = held and status(f"{home}/live/{event['session_id']}.json") is not None
+    return permit("deny", "a call of more than 64 MiB is not looked at.") if held else None
+
+
 def main(argv: list[str]) -> None:
     """Read an event, answer it, and never fail: exit 0 whatever happens."""
     text = ""
     try:
         data = drain(0, LARGE)
-        text = data.decode("utf-8", "replace") if len(data) <= LARGE else ""
-        answer = handle(argv[1], text) if text else None
+        text = data[: LARGE if len(data) <= LARGE else LIMIT].decode("utf-8", "replace")
+        answer = handle(argv[1], text) if len(data) <= LARGE else unread(argv[1], text)
         if answer is not None:
             posix.write(1, dump(answer).encode())
     except BaseException as error:  # noqa: BLE001 - the outermost frame: a hook that fails must harm nobody

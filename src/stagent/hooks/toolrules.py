@@ -3,7 +3,7 @@
 A rule names a tool (`Read`), all tools of a server (`mcp__shop__*`) or, with a pattern, some inputs of a tool:
 `Bash(git log:*)`, `Edit(docs/**)`, `WebFetch(domain:example.com)`, `Agent(Explore)`, `Skill(name)`. A session and an
 attempt are judged alike. A shell line is allowed when every command in it is, and it can be told which these are; it is
-denied when one of them may be.
+denied when one of them may be. What a rule says of Bash it says of every other tool that takes a command line as well.
 """
 
 from __future__ import annotations
@@ -53,9 +53,20 @@ def refusal(hook: Hook) -> str:
     if tools["allow"] is not None and tool not in BASICS and not _covered(hook, patterns(tool, tools["allow"])):
         known = ", ".join(tools["allow"]) or "no tool"
         return f"stage {hook.live['stage']} works without this call of {tool}. It may use: {known}."
-    if any(not pattern or _touches(hook, pattern) for pattern in patterns(tool, tools["deny"])):
+    if denied(hook):
         return f"stage {hook.live['stage']} works without this call of {tool}: its workflow denies it."
     return ""
+
+
+def denied(hook: Hook) -> bool:
+    """Say whether the rules that deny forbid the call, or a part of it."""
+    rules = hook.live["tools"]["deny"]
+    found = [*patterns(hook.tool, rules), *(patterns("Bash", rules) if _shell(hook) else ())]
+    return any(not pattern or _touches(hook, pattern) for pattern in found)
+
+
+def _shell(hook: Hook) -> bool:
+    return hook.tool == "Bash" or isinstance(hook.given.get("command"), str)
 
 
 def _needed(hook: Hook) -> bool:
@@ -88,16 +99,15 @@ def _covered(hook: Hook, rules: Sequence[str]) -> bool:
     """Say whether rules with these patterns allow the call, all of it."""
     if "" in rules:
         return True
-    given, tool = hook.given, hook.tool
-    if tool == "Bash":
-        found = commands(str(given.get("command")))
+    if _shell(hook):
+        found = commands(str(hook.given.get("command")))
         return bool(found) and all(any(is_command(rule, line) for rule in rules) for line in found or ())
     return any(_matches(hook, rule, all) for rule in rules)
 
 
 def _touches(hook: Hook, pattern: str) -> bool:
     """Say whether a rule with this pattern forbids the call, or a part of it."""
-    if hook.tool == "Bash":
+    if _shell(hook):
         text = str(hook.given.get("command"))
         return any(is_command(pattern, line) for line in (" ".join(text.split()), *pieces(text)))
     known = hook.tool in (*WRITERS, "Read", "WebFetch", *NAMED, "Task")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from acceptance.claude.kit import Desk, Play
 from acceptance.claude.steps import delegated, launch, worked
 from acceptance.support import claim, stage
-from stagent.testing.scripted_model import Answer, ScriptedModel, Thread, of_agents, text
+from stagent.testing.scripted_model import Answer, Request, ScriptedModel, Thread, Turn, of_agents, text
 
 FOREIGN = {"plan": stage({"PASS": "build"}), "build": delegated({"PASS": "complete"})}
 LOOP = {
@@ -22,9 +22,13 @@ def test_what_was_made_for_another_stage_or_run_is_refused_in_print_mode(desk: D
     assert "result: PASS" in foreign.read_text()
 
     def put(command: str) -> Answer:
-        return lambda request: desk.shell(
-            command.format(folder=desk.report(request.session, "build").parent, foreign=foreign)
-        )
+        def made(request: Request) -> Turn:
+            # From a script: a line that says it would be denied.
+            script = desk.root / "put.sh"
+            script.write_text(command.format(folder=desk.report(request.session, "build").parent, foreign=foreign))
+            return desk.shell(f"sh {script}")
+
+        return made
 
     model.say(Thread(worked(desk, "build", "PASS", 2), of_agents))
     play = Play(

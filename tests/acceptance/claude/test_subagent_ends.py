@@ -83,7 +83,7 @@ def test_its_artifact_is_its_own_also_when_the_session_puts_it_back_by_hand(desk
 
     def again(request: Request) -> object:
         report = desk.report(request.session, "work")
-        return desk.shell(f"cp {report} {report}.copy && mv {report}.copy {report}")
+        return desk.shell(f"cp {report} copy && mv copy {report}")
 
     play = Play(
         model,

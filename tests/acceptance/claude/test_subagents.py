@@ -7,7 +7,7 @@ from typing import Any
 from acceptance.claude.kit import Desk, Play, answer
 from acceptance.support import stage
 from stagent.core.canonical import digest
-from stagent.testing.scripted_model import Answer, ScriptedModel, Thread, Turn, of_agents, text, tool
+from stagent.testing.scripted_model import Answer, Request, ScriptedModel, Thread, Turn, of_agents, text, tool
 
 STAGES: dict[str, Any] = {"work": {**stage({"PASS": "complete"}), "execution": {"type": "subagent"}}}
 LAUNCH = {"subagent_type": "stagent:workflow-subagent", "description": "work", "prompt": "Run your stage."}
@@ -65,13 +65,16 @@ def test_interactively_the_session_waits_for_its_agent_and_a_second_is_denied(de
 
 def test_the_main_agent_cannot_improve_what_the_sub_agent_left(desk: Desk, model: ScriptedModel) -> None:
     model.say(worker(desk))
-    report = 'for f in .stagent/*/work-report.md; do echo "and better" >> $f; done'
+
+    def better(request: Request) -> Turn:
+        return desk.shell(f"echo 'and better' >> {desk.report(request.session, 'work')}")
+
     play = Play(
         model,
         (desk.call("tick"), '"execution_type": "subagent"'),
         (launch(run_in_background=False), "It passed"),
         (desk.artifact("work", "PASS", body="Better."), r"\[error\].*is written by its sub-agent"),
-        (desk.shell(report), r"\[result\]"),
+        (better, r"\[result\]"),
         (
             desk.call("advance"),
             r"\[error\].*changed after sub-agent \w+ stopped: it left [0-9a-f]{12}, and [0-9a-f]{12} lies",

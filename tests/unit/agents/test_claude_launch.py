@@ -233,8 +233,8 @@ def test_the_plugin_is_whole_mended_and_kept(place: Path) -> None:
     home = DataHome(place / "data")
     made = claude_plugin.ensure(home)
     names = sorted(str(path.relative_to(made)) for path in made.rglob("*") if path.is_file())
-    compiled = ["hooks/attempt.pyc", "hooks/hook.pyc"]
-    assert names == [".claude-plugin/plugin.json", *compiled, "hooks/hooks.json", "hooks/toolrules.pyc"]
+    hooks = [f"hooks/{name}.pyc" for name in claude_plugin.HOOK_FILES]
+    assert names == sorted([".claude-plugin/plugin.json", *hooks, "hooks/hooks.json"])
     before = made.stat().st_mtime_ns
     assert claude_plugin.ensure(home) == made
     assert made.stat().st_mtime_ns == before

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from stagent.cli.shellwords import only_named
-from stagent.hooks.hook import PERSONS
+from stagent.hooks.shellguard import PERSONS
 from unit.hooks.test_hook_tools import CALLS
 
 LAUNCHER = "/opt/bin/stagent-cc"

@@ -137,6 +137,26 @@ def test_commands(attempted: Attempted, command: str, decision: str) -> None:
     assert attempted.tool("Bash", command=command)[0] == decision
 
 
+def test_a_line_that_only_names_the_program_is_let_off(attempted: Attempted) -> None:
+    """The program is asked, as in a session; it reads the line."""
+    assert attempted.tool("Bash", command="grep -rn 'stagent approve' docs")[0] == ""
+    assert attempted.tool("Bash", command="git commit -m '-- stagent advance'")[0] == ""
+    assert attempted.tool("Bash", command="grep -rn 'stagent approve' docs; stagent approve")[0] == "deny"
+
+
+def test_a_shell_by_any_name_is_one(attempted: Attempted) -> None:
+    for tool in ("Monitor", "PowerShell", "mcp__shell__run"):
+        assert attempted.tool(tool, command="stagent approve")[0] == "deny"
+        assert attempted.tool(tool, command="stagent context")[0] == ""
+        assert attempted.tool(tool, command="rm .stagent/x/state.md")[0] == "deny"
+    assert attempted.tool("mcp__fs__write_file", path=str(attempted.artifact.parent / "state.md"))[0] == "deny"
+    attempted.publish(None, ("Bash",))
+    assert attempted.tool("Monitor", command="ls")[0] == "deny"
+    attempted.publish(None, ("Bash(rm:*)",))
+    assert attempted.tool("Monitor", command="rm x")[0] == "deny"
+    assert attempted.tool("Monitor", command="ls")[0] == ""
+
+
 @pytest.mark.parametrize(
     ("allow", "deny", "tool", "decision"),
     [

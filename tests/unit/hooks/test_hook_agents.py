@@ -47,6 +47,8 @@ def agent(session: Session, event: str, name: str, kind: str = AGENT) -> Any:
         ("subagent", AGENT, [row("a1", status="completed")], "block"),
         ("subagent", AGENT, [row("a1", "Explore")], "block"),
         ("subagent", AGENT, [row("a1", type="shell", command="sleep 1")], "block"),
+        *(("subagent", AGENT, [row("a1", None, type=name)], "block") for name in ("monitor", "workflow", "MCP task")),
+        ("subagent", AGENT, [{"id": "a1", "status": "running", "agent_type": AGENT}], "block"),
         ("subagent", "Explore", [row("a1", "Explore")], "block"),
         ("inline", "Explore", [row("a1", "Explore")], "allow"),
         ("inline", None, [row("a1", "general-purpose")], "allow"),

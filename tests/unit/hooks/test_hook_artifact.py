@@ -25,7 +25,7 @@ from stagent.core.refusals import Refusal
 from stagent.core.state import State
 from stagent.engine.evidence import HOST
 from stagent.engine.projections.live import texts as render
-from stagent.hooks import hook
+from stagent.hooks import frontblock, hook
 from stagent.storage.memory import MemoryStore
 from stagent.testing import strategies
 from unit.core.test_frontmatter import TABLE, content
@@ -63,7 +63,7 @@ ENDS = st.sampled_from([b"\n", b"\r\n", b"\r\r\n"])
 @pytest.mark.rule("S2.9")
 @pytest.mark.parametrize("case", TABLE["cases"], ids=[case["name"] for case in TABLE["cases"]])
 def test_the_table_of_front_matter(case: dict[str, Any]) -> None:
-    fields, problem = hook.front(content(case))
+    fields, problem = frontblock.front(content(case))
     if "malformed" in case:
         assert fields is None
         assert problem.startswith(f"line {case['malformed']}: ")
@@ -77,7 +77,7 @@ def test_the_table_of_front_matter(case: dict[str, Any]) -> None:
 def test_any_bytes_are_read_as_the_engine_reads_them(data: bytes) -> None:
     parsed = parse(data)
     expected = (None, f"line {parsed.line}: {parsed.reason}") if isinstance(parsed, Malformed) else (parsed.fields, "")
-    assert hook.front(data) == expected
+    assert frontblock.front(data) == expected
     assert isinstance(parsed, FrontMatter | Malformed)
 
 

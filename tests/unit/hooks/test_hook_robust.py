@@ -170,6 +170,16 @@ def test_truncated_input(session: Session, forks: Forks) -> None:
     assert "deny" in call(forks, session, b" \r\n" + data + b"\n\t").out
 
 
+@pytest.mark.parametrize("who", [SESSION, "other"])
+@pytest.mark.parametrize("event", ["PreToolUse", "PostToolUse"])
+def test_an_event_that_is_too_large_to_be_read(session: Session, forks: Forks, who: str, event: str) -> None:
+    """A tool call of a session with a run is denied; nobody else notices."""
+    given = {"command": "true " + "x" * hook.LARGE}
+    data = made({"session_id": who, "hook_event_name": event, "tool_name": "Bash", "tool_input": given})
+    assert ("more than 64 MiB" in call(forks, session, data).out) is (who == SESSION and event == "PreToolUse")
+    call(forks, session, b'{"session_id":' + b"[" * (hook.LARGE + 1))
+
+
 @pytest.mark.rule("W22")
 @pytest.mark.parametrize("active", [True, False])
 def test_huge_input(session: Session, forks: Forks, active: bool) -> None:
@@ -185,7 +195,26 @@ def test_huge_input(session: Session, forks: Forks, active: bool) -> None:
 
 def test_long_commands_are_read_in_time(session: Session, forks: Forks) -> None:
     commands = ["stagent x; " * 50_000, "${a" * 50_000, "$(" * 100_000, "a/../" * 200_000, "'" * 1_000_000]
+    commands.append("true " + "stagent tick " * 45_000)
     for command in commands:
+        event = made({"hook_event_name": "PreToolUse", "tool_name": "Bash", "tool_input": {"command": command}})
+        assert "more than 64 KiB" in call(forks, session, event).out
+    words = [
+        "stagent tick ",
+        "stagent start x ",
+        "a/b ",
+        "${a",
+        "$(",
+        "`",
+        "'",
+        "{a,b}/c ",
+        "[a",
+        "$A/x ",
+        "cd ..;",
+        "../* ",
+    ]
+    for word in (*words, "cat <<E\nE\n", "a/../", "x=$x", "python stagent "):
+        command = "true " + word * (65_000 // len(word))
         event = made({"hook_event_name": "PreToolUse", "tool_name": "Bash", "tool_input": {"command": command}})
         call(forks, session, event)
 

@@ -698,9 +698,10 @@ def test_only_what_a_call_needs_is_loaded(session: Session) -> None:
 
     paths = {"os", "os.path", "posixpath", "genericpath", "stat", "_stat", "abc", "_abc", "_collections_abc"}
     base = {"_json", "__future__", "time"}
+    shell, files = {"shellguard", "lineguard", "fileguard"}, {"fileguard"}
     bash = session.event("PreToolUse", tool_name="Bash", tool_input={"command": "ls"})
     write = session.event("PreToolUse", tool_name="Write", tool_input={"file_path": str(session.artifact)})
     assert loaded({**bash, "session_id": "bystander"}) <= base
     assert loaded(session.event("Stop")) <= base | {"standstill"}
-    assert loaded(bash) <= base | paths
-    assert loaded(write) <= base | paths
+    assert loaded(bash) <= base | paths | shell
+    assert loaded(write) <= base | paths | files

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from stagent.core import events as ev
 from stagent.engine import spool
+from stagent.hooks import hook
 from unit.hooks.hook_world import PID, Session
 
 AGENT = "stagent:workflow-subagent"
@@ -286,6 +288,58 @@ CALLS = [
     "python -c \"from stagent.cli.main import main; main(['approve'])\"",
     "python -m stagent.hooks.hook /x",
     "python /lib/stagent/hooks/hook.py /x",
+    "git grep --op='stagent approve #' foo",
+    "touch 'stagent approve'; ls | sh",
+    "git commit --allow-empty -qm 'stagent approve' && git log -1 --format=%s | sh",
+    "for s in stagent; do $s approve; done",
+    'bash <<<"stagent approve"',
+    "env -S'stagent approve'",
+    "sh -c'stagent config'",
+    "git grep --op='stagent hook x #' foo",
+    "X='stagent config'; $X",
+    "$1 $'\\x73tagent' approve",
+    "$X stagent config",
+    "read a <<< stagent; $a approve",
+    "set -- stagent; $1 approve",
+    "P=stag; ${P}ent approve",
+    "$(printf stagen)t approve",
+    "/x/?tagent approve",
+    "s[t]agent approve",
+    "/opt/bin/s*t approve",
+    "$'\\x73tagent' approve",
+    "stagent continue $'--take-over'",
+    "X=--take-over; stagent continue $X",
+    "stagent continue --take-ove{r,r}",
+    "stagent start --forc{e,e} x",
+    "stagent start --pendin{g,g}",
+    "python /x/stagent/__main__.py approve",
+    "python -c \"import runpy; runpy.run_module('stagent', run_name='__main__')\" approve",
+    "stag{e..e}nt approve",
+    "{stagent,approve}",
+    "stagent $'approve'",
+    "`printf stagen`t approve",
+    '"$a"gent approve',
+    "X=approve; stagent $X",
+    "for v in approve; do stagent $v; done",
+    "for s in stagent; do $s config set x; done",
+    "S='stagent'; \"$S\" hook x",
+    "xargs stagent <<< approve",
+    "sudo -u root stagent config",
+    "timeout -k 5 10 stagent install",
+    "find . -exec stagent config {} +",
+    "exec -a x stagent hook report",
+    'a=(stagent approve); "${a[@]}"',
+    "stagent continue --take x",
+    "printf -v s stagent; $s cancel",
+    "declare s=stagent; $s cancel",
+    "env -S 'stagent approve'",
+    "python3 -I /opt/lib/stagent/__main__.py config x",
+    "stagent\tapprove",
+    "command stagent project",
+    "if true; then stagent config; fi",
+    "{ stagent hook x; }",
+    "nice -n 5 stagent hook x",
+    'stagent start "$X"',
 ]
 
 
@@ -325,6 +379,11 @@ def test_what_a_sub_agent_may_not_call_it_may_name(session: Session) -> None:
 @pytest.mark.parametrize(
     "command",
     [
+        "git clone https://x/stagent project",
+        "mv stagent project",
+        "find stagent -name config",
+        "pytest stagent config",
+        "pip install -e /src/stagent hook",
         "git config --list",
         "npm install",
         "make install && stagent tick",
@@ -339,6 +398,25 @@ def test_what_a_sub_agent_may_not_call_it_may_name(session: Session) -> None:
         "ls $HOME/project",
         "cancel() { :; }; cancel",
         "for f in $FILES; do cat $f; done",
+        "$PYTHON -m pytest tests",
+        "$MAKE install",
+        "./gradlew project",
+        "for f in *.sh; do bash $f config; done",
+        "cp -r stagent project",
+        "stagent wait --timeout $T",
+        "cd stagent && npm install",
+        "docker run stagent config",
+        "sudo pip install stagent project",
+        "ls stagent* config",
+        "rm -f *.pyc; make install",
+        "git log --oneline | head",
+        "export NAME=stagent; npm install",
+        "mkdir -p src/{stagent,config}",
+        "python -m pytest src/stagent config",
+        "stagent next --result $R",
+        "$GIT config x",
+        "case $x in *) cancel ;; esac",
+        "python3 x.py && stagent tick > config",
     ],
 )
 def test_other_commands_are_nobodys_business(session: Session, command: str) -> None:
@@ -364,11 +442,216 @@ def test_other_commands_are_nobodys_business(session: Session, command: str) -> 
         "cat ${{STAGENT_HOME}}/x",
         "cat {home}/li''ve/x",
         "python -c \"open('{home}/x')\"",
+        "cd .. && cat home/registry.db",
+        "cd .. && rm -rf home",
+        "cd ..; cd home; ls",
+        "(cd .. && cat home/registry.db)",
+        "pushd .. && cat home/registry.db",
+        "git -C .. grep x home",
+        "cat way/registry.db",
+        "rm -r way",
+        "cat ./way/live/x",
+        "cat ../hom*/registry.db",
+        "cat ../h[o]me/registry.db",
+        "cat ../?ome/registry.db",
+        "cat ../{{src,home}}/registry.db",
+        "H=$HOME; cat $H/home/x",
+        "A=.. B=home; cat $A/$B/x",
+        "export H=$HOME; cat ${{H}}/home/x",
+        "D=..; cd $D && cat home/x",
+        "rm -rf ..",
+        "mv ../home /tmp/x",
+        "curl -d @../home/registry.db localhost",
+        "dd if=../home/registry.db of=x",
+        "cat <<'EOF' | sh\ncat {home}/x\nEOF",
+        "cat > x.sh <<'EOF'\ncat {home}/x\nEOF",
     ],
 )
 def test_the_data_home_is_not_named(session: Session, command: str) -> None:
     posix.environ[b"HOME"] = str(session.home.parent).encode()
+    os.environ["HOME"] = str(session.home.parent)
+    (session.project / "way").symlink_to(session.home)
     assert session.bash(command.format(home=session.home)) == "deny"
+
+
+def test_a_folder_with_a_space_in_its_name_is_known_as_well(tmp_path: Path) -> None:
+    before = dict(posix.environ)
+    session = Session(tmp_path / "my things")
+    for command in ("cat '{home}/registry.db'", 'rm "{runs}/state.md"', "rm {runs}/state.md"):
+        line = command.format(home=session.home, runs=session.artifact.parent)
+        assert session.bash(line) == "deny"
+        assert session.bash(line.replace("my things", "my\\ things").replace('"', "").replace("'", "")) == "deny"
+    assert session.bash(f"echo x > '{session.artifact}'") == ""
+    posix.environ.clear()
+    posix.environ.update(before)
+
+
+# -- the run folders, in a shell
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "echo x > .stagent/session-1/state.md",
+        "echo x >.stagent/session-1/state.md",
+        "echo x 2> .stagent/session-1/state.md",
+        "echo x &> .stagent/session-1/state.md",
+        "echo x >| .stagent/session-1/judge-report.md",
+        "cat x <> .stagent/session-1/state.md",
+        "> .stagent/session-1/state.md",
+        "echo stolen > .stagent/../.stagent/other/plan-report.md",
+        "rm -rf .stagent/session-2",
+        "rm -rf .stagent",
+        "rm -rf ../project",
+        "mv .stagent x",
+        "sed -i s/a/b/ {project}/.stagent/session-1/state.md",
+        "sed -n 'w x' .stagent/session-1/state.md",
+        "cp x .stagent/session-1/state.md",
+        "tee .stagent/session-1/judge-report.md < x",
+        "ls | tee -a .stagent/session-1/state.md",
+        "ln -s x .stagent/session-2",
+        "touch .stagent/session-1/state.md",
+        "truncate -s 0 .stagent/session-1/state.md",
+        "dd of=.stagent/session-1/state.md",
+        "install x .stagent/session-1/",
+        "rsync -a x/ .stagent/session-2/",
+        "python3 -c \"open('.stagent/session-1/state.md', 'w')\"",
+        "python3 edit.py .stagent/session-1/state.md",
+        "find .stagent -delete",
+        "find .stagent -name state.md -exec rm {{}} +",
+        "sort -o .stagent/session-1/state.md x",
+        "git log --output=.stagent/session-1/state.md",
+        "cd .stagent/session-1 && echo x > state.md",
+        "cd .stagent; rm -r session-2",
+        "F=.stagent/session-1/state.md; rm $F",
+        "rm $PWD/.stagent/session-1/state.md",
+        "cd sub && cd .. && rm ${{PWD}}/.stagent/session-1/state.md",
+        "cd sub; rm $OLDPWD/.stagent/session-1/state.md",
+        "rm $(ls .stagent/session-1/state.md)",
+        "ls .stagent/session-1/state.md | xargs rm",
+        "for f in .stagent/*/state.md; do rm $f; done",
+        "rm -rf .stag*",
+        "rm -rf .*",
+        "rm .s[t]agent/session-1/state.md",
+        "rm {{x,.stagent/session-1/state.md}}",
+        "rm way/session-1/state.md",
+        "sh -c 'rm .stagent/session-1/state.md'",
+        "sh <<'EOF'\nrm .stagent/session-1/state.md\nEOF",
+        "cat <<'EOF' | sh\nrm .stagent/session-1/state.md\nEOF",
+        "cat > x <<EOF\n$(rm .stagent/session-1/state.md)\nEOF",
+        "echo \"\ncat <<'B'\"\nrm .stagent/session-1/state.md\nB",
+        "echo '\"' \"\ncat <<'B'\n\"; rm .stagent/session-1/state.md\nB",
+        "wc <<'A'\n\"\nA\necho \"\ncat <<'B'\n\"; rm .stagent/session-1/state.md\nB",
+        "cat() {{ sh; }}\ncat <<'B'\nrm .stagent/session-1/state.md\nB",
+        "alias cat=sh\ncat <<'B'\nrm .stagent/session-1/state.md\nB",
+        "true && rm .stagent/session-1/workflow/work.md",
+        "if true; then rm .stagent/session-1/state.md; fi",
+        "rm sub/../.stagent/session-1/state.md",
+        "rm .STAGENT/../.stagent/session-1/state.md",
+    ],
+)
+def test_a_shell_writes_nothing_of_the_engines_in_the_run_folders(session: Session, command: str) -> None:
+    (session.project / "way").symlink_to(session.project / ".stagent")
+    (session.project / "sub").mkdir()
+    line = command.format(project=session.project)
+    assert session.bash(line) == "deny", line
+    assert session.tool("Monitor", command=line)[0] == "deny"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "cat .stagent/session-1/state.md",
+        "cat .stagent/session-1/state.md > /tmp/x",
+        "ls -la .stagent .stagent/session-1",
+        "head -5 .stagent/session-1/state.md | tail -2",
+        "grep -rn result .stagent",
+        "wc -l < .stagent/session-1/state.md",
+        "diff .stagent/session-1/state.md x",
+        "test -f .stagent/session-1/state.md && echo yes",
+        "[ -f .stagent/session-1/state.md ] || echo no",
+        "stat .stagent/session-1/state.md",
+        "sed -n '1,5p' .stagent/session-1/state.md",
+        "find .stagent -name '*.md'",
+        "cd .stagent/session-1 && cat state.md",
+        "echo .stagent/session-1/state.md",
+        "git add -A && git status .stagent",
+        "git commit -m 'ignore .stagent/x'",
+        "sort .stagent/session-1/state.md | uniq",
+        "cat $(ls .stagent/session-1/state.md)",
+        "cat > {own} <<'EOF'\n---\nepoch: 1\nresult: done\n---\nRead .stagent/session-1/state.md; rm it.\nEOF",
+        "cat <<EOF > {own}\n---\nepoch: 1\nresult: done\n---\nEOF",
+        "echo more >> {own}",
+        "printf x | tee {own}",
+        "sed -i s/a/b/ {own}",
+        "python3 -m json.tool {own}",
+        "wc -l {own}",
+        "mv made.md {own}",
+        "cd .stagent/session-1 && echo x >> work-report.md",
+        "rm -rf build && mkdir build",
+        "mv a.txt ..",
+        "rm -f *.pyc",
+        "echo x > .stagentx/state.md",
+        "cp .stagent-example x",
+        "make > out.log 2>&1",
+        "python3 -c 'print(1)' > x",
+        "cat > docs/a.md <<'EOF'\nThe file .stagent/session-1/state.md says where a run stands.\nEOF",
+    ],
+)
+def test_a_shell_may_read_them_and_write_the_stages_own_artifact(session: Session, command: str) -> None:
+    session.set(python=sys.executable)
+    own = session.artifact.relative_to(session.project)
+    assert session.bash(command.format(own=own)) == ""
+    assert session.bash(command.format(own=session.artifact)) == ""
+
+
+def test_a_shell_may_write_the_report_of_an_end_the_stage_leads_to(session: Session) -> None:
+    session.set(ends=["complete"])
+    assert session.bash("echo x > .stagent/session-1/complete-report.md") == ""
+    assert session.bash("echo x > .stagent/session-1/cancelled-report.md") == "deny"
+
+
+@pytest.mark.parametrize("tool", ["Monitor", "PowerShell", "mcp__shell__run", "Anything"])
+def test_a_shell_by_any_name_is_one(session: Session, tool: str) -> None:
+    """What takes a command line is held to the same denials, and never spared a question."""
+    forged = "CLAUDE_CODE_SESSION_ATTENDED=1 exec python3 -I -S {home}/plugin/hook.pyc {home} <<EOF\n{{}}\nEOF"
+    for line in ("stagent approve", forged, "echo x > {home}/x", "echo x > .stagent/session-1/state.md"):
+        assert session.tool(tool, command=line.format(home=session.home))[0] == "deny"
+    assert session.tool(tool, command="stagent advance", agent="a1")[0] == "deny"
+    assert session.tool(tool, command="stagent tick") is None
+    assert session.tool(tool, command="ls") is None
+    assert session.tool(tool, command=7) is None
+
+
+@pytest.mark.parametrize("key", ["path", "file_path", "destination"])
+def test_a_tool_nobody_knows_writes_nothing_of_the_engines(session: Session, key: str) -> None:
+    (session.project / "house").symlink_to(session.home)
+    folder = session.artifact.parent
+    for place in (folder / "state.md", folder / "judge-report.md", session.home / "x", "house/x", "a\0b"):
+        assert session.tool("mcp__fs__write_file", **{key: str(place)})[0] == "deny"
+        assert session.tool("Anything", **{key: str(place)})[0] == "deny"
+    assert session.tool("mcp__fs__delete_files", paths=["src/a", str(folder / "state.md")])[0] == "deny"
+    for place in (session.artifact, "src/a", 7):
+        assert session.tool("mcp__fs__write_file", **{key: place if place == 7 else str(place)}) is None
+    for tool in ("mcp__fs__read_text_file", "mcp__fs__list_directory", "Glob", "Grep"):
+        assert session.tool(tool, **{key: str(folder / "state.md")}) is None
+
+
+def test_a_line_that_is_too_long_to_be_read_is_denied(session: Session) -> None:
+    session.set(python=sys.executable)
+    assert session.tool("Bash", command="true " + "x" * 70_000)[0] == "deny"
+    assert "more than 64 KiB" in session.tool("Bash", command="true " + "stagent tick " * 45_000)[1]
+    assert session.bash("true " + "x" * 60_000) == ""
+    assert session.bash(" ".join(f"a/{number}" for number in range(2500))) == "deny"
+
+
+@pytest.mark.parametrize("verb", ["status", "advance", "tick"])
+def test_a_plain_call_about_another_run_is_asked_about(session: Session, verb: str) -> None:
+    other = ("--session session-2", "--session=session-2", "--topic other", "--topic=other", "r-other", "--session")
+    for words in other:
+        assert session.bash(f"stagent {verb} {words}") == ""
+    for words in ("--session session-1", "--session=session-1", session.live["run"], "--json"):
+        assert session.bash(f"stagent {verb} {words}") == "allow"
 
 
 def test_a_folder_beside_the_data_home_may_be_named(session: Session) -> None:
@@ -490,6 +773,48 @@ def test_the_engines_ledger_counts(session: Session) -> None:
 def test_a_sub_agent_launches_no_worker(session: Session) -> None:
     session.set(execution="subagent")
     assert "launches no sub-agent" in _launch(session, agent_id="a1")
+
+
+@pytest.mark.parametrize(
+    ("execution", "given", "denied"),
+    [
+        ("subagent", {"script": "agent('x')"}, True),
+        ("subagent", {"name": "review"}, True),
+        ("inline", {"script": "agent('x', {agentType: 'stagent:workflow-subagent'})"}, True),
+        ("inline", {"script": "agent('x')"}, False),
+    ],
+)
+def test_a_script_does_not_work_a_stage(session: Session, execution: str, given: dict[str, str], denied: bool) -> None:
+    session.set(execution=execution)
+    answer = session.tool("Workflow", **given)
+    assert (answer is not None and "not worked by a script" in answer[1]) is denied
+    session.set(status="interrupted")
+    assert session.tool("Workflow", **given) is None
+
+
+def test_who_begins_beside_the_worker_is_another(session: Session) -> None:
+    """One that no call launched, begun while the stage's own runs, is told so and writes no artifact."""
+    session.set(execution="subagent")
+    _launch(session, "t-1")
+    assert "bootstrap" in str(_agent(session, "SubagentStart", "a1"))
+    assert "another sub-agent works on stage work" in str(_agent(session, "SubagentStart", "a2"))
+    write = {"file_path": str(session.artifact)}
+    assert session.tool("Write", agent="a1", agent_type=AGENT, **write)[0] == "allow"
+    assert session.tool("Write", agent="a2", agent_type=AGENT, **write) == (
+        "deny",
+        "Stagent: another sub-agent works on stage work.",
+    )
+    assert _agent(session, "SubagentStop", "a2", stop_hook_active=False) is None
+    assert "a1 works on stage work already" in _launch(session, "t-2")
+    session.write("done")
+    _agent(session, "SubagentStop", "a1")
+    lines, _, _ = spool.read(session.spool_file, 0)
+    state = session.world.now
+    assert spool.FOREIGN == hook.FOREIGN
+    assert [line.e for line, _ in lines] == ["Launch", "SubagentStart", "SubagentStart", "SubagentStop", "SubagentStop"]
+    assert [agent.id for agent in state.agents if agent.mark] == ["a1"]
+    [begun] = [item.data for item in session.world.events() if isinstance(item.data, ev.AgentStarted)]
+    assert (begun.agent, begun.kind, state.others) == ("a2", hook.FOREIGN, ())
 
 
 @pytest.mark.rule("S4.7", "S2.32")

@@ -209,6 +209,20 @@ def test_denied_commands(session: Session, command: str, forbidden: bool) -> Non
     assert denied(session, "Bash", command=command) is forbidden
 
 
+@pytest.mark.parametrize("tool", ["Monitor", "PowerShell", "mcp__shell__run"])
+def test_what_is_denied_of_bash_is_denied_of_every_shell(session: Session, tool: str) -> None:
+    rules(session, None, ("Bash",))
+    assert denied(session, tool, command="ls")
+    rules(session, None, ("Bash(rm:*)",))
+    assert denied(session, tool, command="ls; rm x")
+    assert not denied(session, tool, command="ls")
+    rules(session, ["Bash", "Read"])
+    assert denied(session, tool, command="ls")
+    rules(session, [tool])
+    assert not denied(session, tool, command="ls")
+    assert denied(session, "Bash", command="ls")
+
+
 def test_a_denial_beats_a_permission(session: Session) -> None:
     rules(session, ["Bash(git:*)"], ("Bash(git push:*)",))
     assert not denied(session, "Bash", command="git log")

@@ -39,8 +39,8 @@ class Attempt(hook.Hook):
         """
         if self.tool == "StructuredOutput":
             return self.structured()
-        looked = isinstance(self.given.get("command"), str) or self.tool in hook.WRITERS or self.tool.startswith("mcp__")
-        answer = self.guard() if looked else None
+        shell = isinstance(self.given.get("command"), str)
+        answer = self.guard() if shell or self.tool in hook.WRITERS or self.tool.startswith("mcp__") else None
         refusal = "" if answer else toolrules.refusal(self)
         return hook.permit("deny", refusal) if refusal else answer
 

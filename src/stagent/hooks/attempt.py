@@ -22,8 +22,6 @@ else:
     import hook
     import toolrules
 
-PLAIN = ("context", "bootstrap")
-
 
 class Attempt(hook.Hook):
     """One event of an attempt's process."""

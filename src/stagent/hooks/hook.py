@@ -611,13 +611,20 @@ class Hook:
         guarded = gate and gate["explicit"] and (not gate["for"] or result in gate["for"])
         if guarded and seen and all(live["artifact"][key] == value for key, value in seen.items()):
             decided = self.decided()
-            if decided in REJECTED and (decided != gate["decided"] or not live["interruptible"]):
-                return self.block("gate.rejected", self.texts["rejected"])
+            if decided in REJECTED:
+                known, text = decided == gate["decided"], self.texts["rejected"]
+                # Once the engine has read it, a stage that talks with the person may pause over it.
+                pauses = known and live["interruptible"]
+                return self.pause("question", text) if pauses else self.block("gate.rejected", text)
             if decided == "approve":
                 return self.block("advance", self.texts["decided"])
             if gate["open"] and not decided:
                 return self.pause("gate", self.texts["gate"])
-        onward = self.texts["advance"].replace("{result}", result).replace("{target}", live["results"][result])
+        onward = (
+            self.texts["written" if guarded else "advance"]
+            .replace("{result}", result)
+            .replace("{target}", live["results"][result])
+        )
         return self.pause("question", onward) if live["interruptible"] else self.block("advance", onward)
 
     def decided(self) -> str:

@@ -84,7 +84,7 @@ def test_any_bytes_are_read_as_the_engine_reads_them(data: bytes) -> None:
 def _lay(draw: st.DrawFn, world: ServiceWorld) -> None:
     """Put something in the place of the artifact."""
     path = world.folder.artifact(world.now.stage)
-    kind = draw(st.sampled_from(["artifact"] * 8 + ["none", "link", "folder", "bytes"]))
+    kind = draw(st.sampled_from(["artifact"] * 8 + ["none", "link", "folder", "bytes", "nonsense", "pending"]))
     if path.is_dir() and not path.is_symlink():
         path.rmdir()
     path.unlink(missing_ok=True)
@@ -92,6 +92,8 @@ def _lay(draw: st.DrawFn, world: ServiceWorld) -> None:
         path.write_bytes(draw(strategies.artifacts(world.stage, world.now.epoch)))
     elif kind == "bytes":
         path.write_bytes(draw(st.binary(max_size=40)))
+    elif kind in ("nonsense", "pending"):
+        path.write_bytes(world.artifact(kind, "x"))
     elif kind == "folder":
         path.mkdir()
     elif kind == "link":
@@ -191,13 +193,22 @@ def _expected(world: ServiceWorld, answer: Any, result: str | None, tasks: list[
         problem = texts["problem"].replace("{why}", answer.what)
         return ("allow", texts["paused"]) if stage.interruptible else ("block", problem)
     gate = state.gate
-    if code == "gate.rejected" and not stage.interruptible:
-        return "block", texts["rejected"]
+    guarded = stage.gate is not None and stage.gate.explicit and stage.person_decides(result)
+    # The engine looks at its checks before it looks at what a person decided.
+    checks_first = isinstance(answer, list) and any(isinstance(event, ev.CheckStarted) for event in answer)
+    sent_back = guarded and checks_first and gate is not None and gate.decision in hook.REJECTED
+    if code == "gate.rejected" or sent_back:
+        return ("allow" if stage.interruptible else "block"), texts["rejected"]
     if code in ("gate.waiting", "gate.stale") and gate is not None and not gate.decision:
         return "allow", texts["gate"]
-    if gate is not None and gate.decision == "approve" and code not in ("gate.waiting", "gate.stale"):
+    reopened = isinstance(answer, list) and any(isinstance(event, ev.GateOpened) for event in answer)
+    if gate is not None and gate.decision == "approve" and code not in ("gate.waiting", "gate.stale") and not reopened:
         return "block", texts["decided"]
-    onward = texts["advance"].replace("{result}", result).replace("{target}", stage.transitions[result])
+    onward = (
+        texts["written" if guarded else "advance"]
+        .replace("{result}", result)
+        .replace("{target}", stage.transitions[result])
+    )
     if isinstance(answer, list):
         moved = [event.target for event in answer if isinstance(event, ev.Transitioned) and event.cause == "table"]
         assert moved in ([], [stage.transitions[result]])
@@ -218,8 +229,26 @@ def _unfolded(world: ServiceWorld, data: st.DataObject) -> None:
     before = _stop(world, [])
     after = world.now
     if after.gate is not None and after.gate.decision:
-        assert _stop(world, []) == before, (decision, before)
+        said, words = _stop(world, []), before.get("reason", before.get("systemMessage"))
+        # A stage that talks with the person is held to a rejection until it was told of it, then it may pause over it.
+        told = world.stage.interruptible and decision != "approve"
+        assert said == ({"systemMessage": words} if told else before), (decision, before, said)
         SEEN.update([f"unfolded {decision}"])
+
+
+@st.composite
+def _gated(draw: st.DrawFn) -> dict[str, bytes]:
+    """A workflow whose first stage, worked by the session itself, has a gate: few random ones come to an open one."""
+    plan = {
+        "execution": {"type": "inline"},
+        "interruptible": draw(st.booleans()),
+        "writes": draw(st.sampled_from(["artifact", "project"])),
+        "gate": {"type": "require_approval"},
+        "transitions": {"done": "complete", "again": "plan"},
+    }
+    document = {"initial_stage": "plan", "terminal_stages": ["complete", "escalated"], "stages": {"plan": plan}}
+    document["run_files"] = {}
+    return {"workflow.json": json.dumps(document).encode(), "plan.md": b"# Plan\n"}
 
 
 @settings(
@@ -232,10 +261,16 @@ def _any_state(data: st.DataObject) -> None:
     before = dict(posix.environ)
     try:
         posix.environ[b"CLAUDE_PID"] = str(os.getpid()).encode()
-        world = ServiceWorld(place, MemoryStore(), data.draw(strategies.folders()), "session")
+        opened = data.draw(st.sampled_from([False, False, False, True]))
+        files = data.draw(_gated() if opened else strategies.folders())
+        world = ServiceWorld(place, MemoryStore(), files, "session")
         steps: list[str] = []
-        if data.draw(st.booleans()):
+        if opened or data.draw(st.booleans()):
             _step(world, "take over", data)
+        if opened:
+            steps += ["work", "advance", *data.draw(st.sampled_from([[], [], ["approve", "advance"]]))]
+            for step in steps:
+                _step(world, step, data)
         for _ in range(data.draw(st.integers(0, 4))):
             if world.now.ended:
                 return

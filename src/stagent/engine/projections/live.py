@@ -163,6 +163,8 @@ def texts(workflow: Workflow, state: State, brief: Brief, launcher: str) -> dict
         "paused": f"{where} waits for you; {launcher} tick shows where the run stands.",
         "advance": f"{where} is finished with the result {{result}}, which leads to {{target}}. "
         f"Go on with: {launcher} advance",
+        "written": f"{where} is written with the result {{result}}, and a person decides about it. "
+        f"Go on with: {launcher} advance",
         "command": f"{where} is a command that the engine runs itself. Go on with: {launcher} advance",
         "problem": f"{where}: {{why}}. Known: {known}. Write epoch: {state.epoch} and one of the known results.",
         "how": brief.context(),

@@ -13,7 +13,7 @@ MODULE_LINES, MODULE_HARD = 400, 800
 FUNCTION_LINES, FUNCTION_HARD = 40, 80
 LARGE_MODULES: dict[str, int] = {
     # A hook is one file that imports nothing of ours: it runs at every tool call, and each further module costs.
-    "hooks/hook.py": 780,
+    "hooks/hook.py": 781,
 }
 LARGE_FUNCTIONS: dict[str, int] = {}
 LONGEST_LIST = 5

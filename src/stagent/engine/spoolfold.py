@@ -15,7 +15,7 @@ from stagent.core.evidence import Evidence
 from stagent.core.ids import is_session
 from stagent.core.refusals import Refusal
 from stagent.core.state import State
-from stagent.engine import activity, persons, spool
+from stagent.engine import activity, persons, spool, transcript
 from stagent.engine.evidence import HOST, Gatherer
 from stagent.engine.folder import RunFolder, look, read, write
 from stagent.engine.journal import Journal
@@ -72,7 +72,7 @@ class SpoolFold:
     def _line(self, state: State, line: spool.Line, behind: int) -> State:
         actor, events, blobs = "", list[Event](), dict[str, bytes]()
         if spool.is_holders(line, state):
-            actor, events, blobs = self._events(state, line)
+            actor, events, blobs = self._events(state, self._with_error(line))
         elif spool.is_next_process(line, state):
             actor, events = "engine", self._next_process(state, line)
         elif line.e == "Decision" and line.s == state.session:
@@ -116,6 +116,16 @@ class SpoolFold:
         named = command.reason if isinstance(command, cmd.Interrupt) else named
         blobs = {named: spool.words(line)} if named else {}
         return actor, [*([] if isinstance(answer, Refusal) else answer), *beside], blobs
+
+    def _with_error(self, line: spool.Line) -> spool.Line:
+        """Return the end of a session with the error its last turn ended with.
+
+        Claude Code does not wait for the hook that hears of the error before it ends the session, and may end that
+        hook: then the conversation itself says it.
+        """
+        if line.e != "SessionEnd" or line.d.get("waiting"):
+            return line
+        return msgspec.structs.replace(line, d={**line.d, "waiting": transcript.error(str(line.d.get("transcript")))})
 
     def _next_process(self, state: State, line: spool.Line) -> list[Event]:
         """Let the process that went on with the session's conversation have the lease of one that is dead."""

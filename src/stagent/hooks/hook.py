@@ -347,7 +347,8 @@ class Hook:
     def session_end(self) -> None:
         """End the lease, unless the same process goes on under another id."""
         if self.text("reason") != "clear" and self.owner:
-            self.note("SessionEnd", reason=self.text("reason")[:100], waiting=self.kept(".waiting")[:500])
+            more = {"waiting": self.kept(".waiting")[:500], "transcript": self.text("transcript_path")[:1000]}
+            self.note("SessionEnd", reason=self.text("reason")[:100], **more)
 
     def waits(self) -> None:
         """Keep why the session waits, from the documented fields; something more exact that is known stays."""

@@ -62,7 +62,7 @@ def test_a_pause_waits_for_a_person_who_goes_on_with_the_run(site: Site) -> None
     assert (run.status, run.summary["ending"], run.summary["refusal"]) == (4, "blocked", "budget.paused")
     assert (run.state.status, run.place) == ("blocked", ("first", 1))
     assert reached(run) == [("cost_usd", "pause")]
-    assert "budget.paused" in site.cli("status", run.run).out
+    assert "Paused:   by the budget" in site.cli("status", run.run).out
     refused_to_agents(site, run.run)
     again = well(site.go_on(run.run))
     # What was done is not done again, and the same pause does not come again.

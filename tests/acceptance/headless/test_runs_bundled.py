@@ -58,7 +58,7 @@ def test_goal_pursuit_with_a_person_at_the_runners_terminal(site: Site) -> None:
     )
     done = site.person(
         *("run", "Reach the goal.", "--flow", "goal-pursuit", "--agent", "claude"),
-        words=[("[l]ater?", "r"), ("Feedback:", "Say who measures it."), ("[l]ater?", "a")],
+        words=[("[l]ater?", "r"), ("empty line", "Say who measures it.\n"), ("[l]ater?", "a")],
         timeout=120,
     )
     assert done.status == 0, done.out

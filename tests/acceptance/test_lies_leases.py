@@ -289,7 +289,7 @@ def test_a_runner_that_lost_its_run_moves_nothing_any_more(machine: Machine) -> 
 def test_a_run_whose_runner_was_killed_goes_on(machine: Machine) -> None:
     work = {
         "plan": [
-            [shell('kill -9 "$(ps -o ppid= -p "$PPID" | tr -d " ")"'), {"sleep": 60}],
+            [shell('kill -9 "$STAGENT_RUNNER"'), {"sleep": 60}],
             [claim("PASS")],
         ],
         "build": [claim("PASS")],

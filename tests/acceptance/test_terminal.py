@@ -121,7 +121,7 @@ def test_a_terminal_that_is_closed_at_a_question_interrupts_the_run(machine: Mac
             seat.type(before)
             seat.see(FEEDBACK)
         seat.hang_up()
-        assert seat.end().status == 3
+        assert seat.end().status == 129
     assert machine.state(only(machine)).status == "interrupted"
     assert decided(machine) == []
 

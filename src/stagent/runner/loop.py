@@ -238,7 +238,12 @@ class Runner:
         text = mask(str(error)).encode("utf-8", "backslashreplace")
         code = error.code if isinstance(error, StagentError) else "system.failed"
         command = cmd.Block(code=code, text=digest(text))
-        self._attempts.recover(self.service.state(self.run), self._caller)
+        state = self.service.state(self.run)
+        lost = holds(state, self._caller)
+        if lost is not None:
+            # Whoever holds the run now drives it: its processes are not ours to end.
+            return lost
+        self._attempts.recover(state, self._caller)
         return self.service.submit(self.run, self._caller, command, {digest(text): text})
 
     def _pause(self) -> Ending:

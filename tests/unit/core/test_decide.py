@@ -1047,7 +1047,7 @@ def test_the_commit_is_remembered_wherever_a_run_moves_or_changes_hands() -> Non
             (cmd.Interrupt(), *person),
             (cmd.Resume(holder=SESSION),),
             (pause, *person),
-            (cmd.Resume(holder=SESSION),),
+            (cmd.Resume(holder=SESSION, ordered=True),),
             (cmd.GiveUp(by="engine"), *person),
         ]
         world.write("approved")
@@ -1055,7 +1055,7 @@ def test_the_commit_is_remembered_wherever_a_run_moves_or_changes_hands() -> Non
             head = next(commits)
             assert not isinstance(world.do(command, *caller, head=head), Refusal), command
             assert world.now.last_head == head, command
-        world.do(cmd.Resume(holder=SESSION))
+        assert not isinstance(world.do(cmd.Resume(holder=SESSION, ordered=True)), Refusal)
         assert world.now.last_head == head, "one that is not known leaves the one before"
 
 

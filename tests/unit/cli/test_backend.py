@@ -130,6 +130,9 @@ def test_claude_code_is_looked_for_where_the_setting_says(empty: Path, monkeypat
 def test_without_a_task_it_is_said_what_is_missing_and_the_example_is_driven(
     empty: Path, say: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # The example sets these for what it starts; named here, they are put back.
+    monkeypatch.setenv("STAGENT_TEST_COMMAND", "")
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
     monkeypatch.setenv("STAGENT_CLAUDE", "/nonexistent")
     said = say("run", "--json")
     assert said.status == 0

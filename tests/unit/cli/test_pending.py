@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fixtures_claude import CLIENT, SESSION, Desk
+from stagent import processes
 from stagent.cli.pending import (
     ContinueWords,
     EndWords,
@@ -269,7 +270,7 @@ def test_a_person_takes_over_but_not_a_session_an_agent_started(
         # What a session's own process is started with holds no mark of an agent, what an agent starts does.
         env.pop("CLAUDE_PID")
         if not nested:
-            env.pop("CLAUDE_CODE_SESSION_ID")
+            env = {name: text for name, text in env.items() if name not in processes.AGENT_MARKS}
         call = _CALL.replace('"CLAUDECODE": "1"', '"CLAUDECODE": "1", "CLAUDE_CODE_SESSION_ID": "session-2"')
         words = [sys.executable, "-c", call, json.dumps(document), str(place)]
         done = subprocess.run(words, env=env, capture_output=True, text=True, check=True)

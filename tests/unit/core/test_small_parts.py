@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from stagent.core import canonical, events, ids
 from stagent.core.model import Stage
 from stagent.core.shapes import shown
+from stagent.core.story import Artifact
 from stagent.testing import strategies
 from unit.core.documents import OURS, PLAIN, workflow
 from unit.core.world import World
@@ -127,3 +128,17 @@ def test_what_a_stage_writes(writes: object, project: bool, bound: bool) -> None
 def test_values_are_quoted_short(value: object, words: str) -> None:
     assert shown(value) == words
     assert len(shown("x" * 1000)) == 80
+
+
+@pytest.mark.parametrize(
+    ("producer", "words", "own"),
+    [
+        ("attempt r-1.2.3", "attempt 2.3", False),
+        ("attempt 0123456789abcdef", "an attempt, session 01234567", False),
+        ("session s-1", "session s-1", False),
+        ("caller somebody", "caller somebody", True),
+    ],
+)
+def test_a_producer_is_told_in_a_few_words(producer: str, words: str, own: bool) -> None:
+    made = Artifact(stage="s", epoch=1, result="r", digest="d", body="b", size=1, producer=producer, at=0)
+    assert (made.made_by, made.by_own_word) == (words, own)

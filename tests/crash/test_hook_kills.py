@@ -11,6 +11,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,15 @@ def fire(session: Session, event: str, end: int = 0, side: str = "before") -> tu
     )
     answer = done.stdout.replace(str(session.live["run"]), "RUN").replace(str(session.home), "HOME")
     return done.returncode, answer, int(done.stderr or "0")
+
+
+@pytest.fixture(autouse=True)
+def _put_back() -> Iterator[None]:
+    """A session tells its hooks through the environment of this process."""
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
 
 
 @pytest.mark.parametrize("event", EVENTS)

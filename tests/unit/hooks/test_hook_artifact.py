@@ -231,7 +231,7 @@ def _unfolded(world: ServiceWorld, data: st.DataObject) -> None:
     if after.gate is not None and after.gate.decision:
         said, words = _stop(world, []), before.get("reason", before.get("systemMessage"))
         # A stage that talks with the person is held to a rejection until it was told of it, then it may pause over it.
-        told = world.stage.interruptible and decision != "approve"
+        told = words is not None and world.stage.interruptible and decision != "approve"
         assert said == ({"systemMessage": words} if told else before), (decision, before, said)
         SEEN.update([f"unfolded {decision}"])
 

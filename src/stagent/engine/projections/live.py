@@ -40,6 +40,8 @@ def picker(workflow: Workflow, state: State, folder: RunFolder) -> dict[str, obj
     seen = look(folder.artifact(stage.name))
     found = seen[0] if seen is not None and not human else None
     options = _choices(stage) if human else _APPROVAL
+    decided = _decided(state, found)
+    over = state.gate is not None and bool(state.gate.decision) and not decided
     what = "which way" if human else f"approve its artifact ({found.body[:12] if found else 'not written yet'})"
     return {
         "question": f"Stage {stage.name}, epoch {state.epoch}: {what}?",
@@ -47,11 +49,20 @@ def picker(workflow: Workflow, state: State, folder: RunFolder) -> dict[str, obj
         "options": options,
         "for": list(stage.gate.results) if stage.gate else [],
         "explicit": stage.gate.explicit if stage.gate else True,
-        "open": state.gate is not None and (human or (found is not None and _shown(state, found))),
-        "decided": state.gate.decision if state.gate and (human or not found or state.gate.body == found.body) else "",
+        "open": state.gate is not None and (human or (found is not None and _shown(state, found) and not over)),
+        "decided": decided,
         "body": found.body if found else "",
         "tree": state.gate.tree if state.gate and state.gate.tree else "",
     }
+
+
+def _decided(state: State, found: Found | None) -> str:
+    """Return what a person decided about this artifact, where there is one; an approval of another result is none."""
+    gate = state.gate
+    if gate is None or found is None:
+        return gate.decision if gate else ""
+    other = gate.decision == "approve" and gate.choice != found.result
+    return "" if other or gate.body != found.body else gate.decision
 
 
 def _shown(state: State, found: Found) -> bool:

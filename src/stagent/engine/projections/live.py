@@ -139,10 +139,16 @@ def render(workflow: Workflow, state: State, folder: RunFolder, brief: Brief, ho
 
 
 def _ledger(state: State) -> list[dict[str, object]]:
-    """The sub-agents of this stage and epoch, and those left behind that may still run."""
+    """The sub-agents of this stage and epoch, and those left behind that may still run.
+
+    A worker beside the present ones was left behind, also by whoever drove this very epoch before: nothing it leaves
+    counts, so it is not waited for, and another may take its place.
+    """
     here = (state.stage, state.epoch)
     found = [(agent, WORKER, False) for agent in state.agents]
-    found += [(agent, agent.kind or WORKER, (agent.stage, agent.epoch) != here) for agent in state.others]
+    found += [
+        (agent, agent.kind or WORKER, not agent.kind or (agent.stage, agent.epoch) != here) for agent in state.others
+    ]
     return [
         {"agent": agent.id, "type": kind, "ended": agent.ended, "started": agent.started_at, "left": left}
         for agent, kind, left in found

@@ -167,21 +167,35 @@ NESTED = {
     "print mode": "echo /stagent:approve | {claude} -p --resume {session}; echo over",
     "a terminal of its own": "python3 nested.py {claude} --resume {session}; echo over",
 }
-TYPIST = """
-import os, pty, sys, threading, time
-def type_in(terminal):
-    for words in (b"/stagent:approve", b"\\r", None):
-        time.sleep(4)
-        if words:
-            os.write(terminal, words)
-    os.kill(pid, 15)
+TYPIST = r"""
+import os, pty, re, sys, threading, time
 pid, terminal = pty.fork()
 if pid == 0:
     os.execv(sys.argv[1], sys.argv[1:])
-threading.Thread(target=type_in, args=(terminal,)).start()
+seen, fresh = bytearray(), [0.0]
+def wait(over):
+    until = time.monotonic() + 60
+    while not over() and time.monotonic() < until:
+        time.sleep(0.05)
+def drawn(words, since=0):
+    return words in re.sub(rb"\x1b\[[0-9;?]*[A-Za-z]|\s", b"", bytes(seen[since:]))
+def settled():
+    return seen and time.monotonic() - fresh[0] > 1
+def type_in():
+    # What is typed before the screen stands is lost, and a key that comes too soon is taken for a part of the words.
+    wait(settled)
+    here = len(seen)
+    os.write(terminal, b"/stagent:approve")
+    wait(lambda: drawn(b"/stagent:approve", here))
+    wait(settled)
+    os.write(terminal, b"\r")
+    wait(lambda: drawn(b"Thenestedoneends."))
+    os.kill(pid, 15)
+threading.Thread(target=type_in).start()
 while True:
     try:
-        os.read(terminal, 65536)
+        seen += os.read(terminal, 65536)
+        fresh[0] = time.monotonic()
     except OSError:
         break
 os.waitpid(pid, 0)

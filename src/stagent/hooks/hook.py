@@ -489,10 +489,10 @@ class Hook:
 
     def shell(self, command: str) -> Json | None:
         """Allow one plain call of the launcher; deny what only a person or the engine may do, or touch."""
-        answer = beside("shellguard").judged(self, command, self.who)
-        if answer:
+        shell = beside("shellguard")
+        if answer := shell.judged(self, command, self.who):
             return permit(*answer)
-        reason = beside("lineguard").refusal(self, command, beside("fileguard"))
+        reason = beside("lineguard").refusal(self, command, beside("fileguard"), shell)
         return permit("deny", reason) if reason else None
 
     def worker(self) -> tuple[list[str], list[str]]:

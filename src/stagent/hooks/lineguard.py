@@ -18,30 +18,14 @@ if TYPE_CHECKING:
     from stagent.hooks.hook import Hook
 
 LOOKING = frozenset(
-    {
-        "cat",
-        "ls",
-        "head",
-        "tail",
-        "grep",
-        "egrep",
-        "fgrep",
-        "rg",
-        "wc",
-        "diff",
-        "cmp",
-        "comm",
-        "test",
-        "[",
-        "stat",
-        "file",
-    }
-    | {"cd", "pushd", "popd", "pwd", "echo", "printf", "cut", "tr", "nl", "tac", "od", "less", "more", "jq", "md5sum"}
-    | {"sha256sum", "cksum", "du", "tree", "basename", "dirname", "realpath", "readlink", "true", "false", ":", "sleep"}
+    {"cat", "ls", "head", "tail", "grep", "egrep", "fgrep", "rg", "wc", "diff", "cmp", "comm", "test", "["}
+    | {"stat", "file", "cd", "pushd", "popd", "pwd", "echo", "printf", "cut", "tr", "nl", "tac", "od", "less"}
+    | {"more", "jq", "md5sum", "sha256sum", "cksum", "du", "tree", "basename", "dirname", "realpath"}
+    | {"readlink", "true", "false", ":", "sleep"}
 )
 """Commands that only read what they name."""
 GIT = frozenset(
-    {"add", "blame", "branch", "commit", "diff", "grep", "log", "show", "status", "check-ignore", "rev-parse"}
+    {"add", "blame", "branch", "commit", "diff", "grep", "log", "show", "status", "check-ignore"} | {"rev-parse"}
 )
 REMOVING = frozenset({"rm", "mv", "rmdir"})
 """What reaches into all that lies in a folder it names."""
@@ -58,16 +42,19 @@ _WORDS = {
 }  # fmt: skip
 
 
-def refusal(hook: Hook, text: str, files: Any) -> str:
-    """Say why a command line is denied for a file it may touch, or return an empty text; `files` is `fileguard`."""
-    return Line(hook, text, files).refusal()
+def refusal(hook: Hook, text: str, files: Any, shell: Any) -> str:
+    """Say why a command line is denied for a file it may touch, or return an empty text.
+
+    `files` is `fileguard`, `shell` is `shellguard`: a hook's files load one another only through it.
+    """
+    return Line(hook, text, files, shell).refusal()
 
 
 class Line:
     """The paths of a command line."""
 
-    def __init__(self, hook: Hook, text: str, files: Any) -> None:
-        self.hook, self.files = hook, files
+    def __init__(self, hook: Hook, text: str, files: Any, shell: Any) -> None:
+        self.hook, self.files, self.shell = hook, files, shell
         self.home, self.project = paths.realpath(hook.home), paths.realpath(hook.live["project"])
         self.runs = paths.realpath(f"{self.project}/.stagent")
         self.folders = [_clean(hook.text("cwd")) or "/"]
@@ -156,9 +143,8 @@ class Line:
         real, lies = self._real(place), self._real(paths.dirname(place)) + "/" + paths.basename(place)
         if command in REMOVING and any(self.files.inside(folder, real) for folder in (self.home, self.runs)):
             return "what lies in this folder belongs to the engine."
-        named = any(self.files.inside(way, self.runs) for way in (real, paths.normpath(lies))) or _fits(
-            place, self.runs
-        )
+        ways = (real, paths.normpath(lies))
+        named = any(self.files.inside(way, self.runs) for way in ways) or self._fits(place, self.runs)
         if not named or (looking and not redirected):
             return ""
         if self.own in (real, lies):
@@ -169,8 +155,24 @@ class Line:
 
     def _in_home(self, place: str) -> bool:
         lower, homes = paths.normpath(place).lower() + "/", (self.hook.home, self.home)
-        named = any(lower.startswith(home.lower() + "/") or _fits(place, home) for home in homes)
+        named = any(lower.startswith(home.lower() + "/") or self._fits(place, home) for home in homes)
         return named or self.files.inside(self._real(place), self.home)
+
+    def _fits(self, place: str, folder: str) -> bool:
+        """Say whether a place with patterns in it may be a folder or lie in it."""
+        if not any(letter in place for letter in "*?["):
+            return False
+        names, wanted = paths.normpath(place).split("/"), folder.split("/")
+        return len(names) >= len(wanted) and all(
+            self._same(one, other) for one, other in zip(names, wanted, strict=False)
+        )
+
+    def _same(self, pattern: str, name: str) -> bool:
+        """Say whether a pattern may be a name; each of its marks may stand for anything, but not for a dot in front."""
+        first, *rest = pattern.replace("?", "*").replace("[", "*[").split("*")
+        rest = [part.rpartition("]")[2] if part[:1] == "[" else part for part in rest]
+        hidden = name.startswith(".") and pattern[:1] in ("*", "?", "[")
+        return name == pattern or (not hidden and bool(self.shell.matches(name, first, rest)))
 
     def _real(self, place: str) -> str:
         """Return where a place leads in the end."""
@@ -254,29 +256,6 @@ def _alternatives(word: str) -> list[str]:
         inner, _, after = rest.partition("}")
         found = found[1:] + [before + part + after for part in ([*inner.split(",")] if "," in inner else ["*"])]
     return found
-
-
-def _fits(place: str, folder: str) -> bool:
-    """Say whether a place with patterns in it may be a folder or lie in it."""
-    if not any(letter in place for letter in "*?["):
-        return False
-    names, wanted = paths.normpath(place).split("/"), folder.split("/")
-    return len(names) >= len(wanted) and all(_same(one, other) for one, other in zip(names, wanted, strict=False))
-
-
-def _same(pattern: str, name: str) -> bool:
-    """Say whether a pattern may be a name; each of its marks may stand for anything, but not for a dot in front."""
-    first, *rest = pattern.replace("?", "*").replace("[", "*[").split("*")
-    rest = [part.rpartition("]")[2] if part[:1] == "[" else part for part in rest]
-    if not rest or not name.startswith(first) or (not first and name.startswith(".") and pattern[0] in "*?["):
-        return name == pattern
-    at = len(first)
-    for part in rest[:-1]:
-        here = name.find(part, at)
-        if here < 0:
-            return False
-        at = here + len(part)
-    return name.endswith(rest[-1]) and at + len(rest[-1]) <= len(name)
 
 
 def _without_texts(text: str, names: tuple[str, ...]) -> str:

@@ -30,43 +30,11 @@ FILES = ("stagent/__main__.py", "stagent/hooks/")
 INDIRECT = {"eval", "xargs", "alias", "parallel"}
 CODE = ("python", "pypy", "perl", "ruby", "node", "php", "lua", "awk", "gawk", "tclsh", "deno", "bun")
 STARTERS = frozenset(
-    {"sudo", "doas", "env", "nohup", "time", "timeout", "nice", "ionice", "command", "exec", "builtin", "setsid", "su"}
-    | {"stdbuf", "watch", "strace", "ltrace", "unshare", "nsenter", "chrt", "taskset", "setarch", "catchsegv", "coproc"}
-    | {
-        "sh",
-        "bash",
-        "dash",
-        "zsh",
-        "ksh",
-        "fish",
-        "busybox",
-        "script",
-        "ssh",
-        "flock",
-        "chroot",
-        "runuser",
-        "systemd-run",
-    }
-    | {
-        "xargs",
-        "parallel",
-        "eval",
-        "then",
-        "do",
-        "else",
-        "elif",
-        "if",
-        "while",
-        "until",
-        "!",
-        "{",
-        "trap",
-        "uv",
-        "uvx",
-        "pipx",
-        "poetry",
-        "pipenv",
-    }
+    {"sudo", "doas", "env", "nohup", "time", "timeout", "nice", "ionice", "command", "exec", "builtin"}
+    | {"setsid", "su", "stdbuf", "watch", "strace", "ltrace", "unshare", "nsenter", "chrt", "taskset"}
+    | {"setarch", "catchsegv", "coproc", "sh", "bash", "dash", "zsh", "ksh", "fish", "busybox", "script"}
+    | {"ssh", "flock", "chroot", "runuser", "systemd-run", "xargs", "parallel", "eval", "then", "do", "else"}
+    | {"elif", "if", "while", "until", "!", "{", "trap", "uv", "uvx", "pipx", "poetry", "pipenv"}
 )
 """What stands before a command and starts it."""
 GIVEN = frozenset({"-exec", "-execdir", "-ok", "-okdir", "-c", "-m", "--", "-lc", "-qec", "-qc", "-ec"})
@@ -182,7 +150,7 @@ class Call:
         """Say whether a word with patterns or expansions in it may stand for the program; a lone star does not."""
         base = word.rpartition("=")[2].rpartition("/")[2].replace("?", "*").replace(ANY, "*")
         first, *rest = base.split("*")
-        return word not in ("*", "?") and any(_matches(name, first, rest) for name in self.whole.names)
+        return word not in ("*", "?") and any(matches(name, first, rest) for name in self.whole.names)
 
     def _named(self, at: int, starts: bool, code: bool, verbs: set[str]) -> str:
         """Return what is called where the program is named; away from a command's place only what decides.
@@ -244,7 +212,7 @@ def _short(word: str) -> bool:
     return word[0] == "-" and word[1:2] != "-"
 
 
-def _matches(name: str, first: str, rest: list[str]) -> bool:
+def matches(name: str, first: str, rest: list[str]) -> bool:
     """Say whether a name begins with `first`, and holds the rest in this order up to its end."""
     if not rest or not name.startswith(first):
         return name == first

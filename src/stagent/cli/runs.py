@@ -12,14 +12,13 @@ import msgspec
 from stagent.bootstrap import Home, millis
 from stagent.cli import output
 from stagent.cli.awaits import provider_wait
-from stagent.cli.status import waiting
 from stagent.cli.words import age, columns, fit, one_line, plain, table, width
 from stagent.core.masking import mask
 from stagent.core.ports import ProjectRow
 from stagent.core.state import State
 from stagent.engine.brief import label
 from stagent.engine.service import RunService
-from stagent.engine.standing import driver_of, word_of
+from stagent.engine.standing import waiting, word_of
 from stagent.errors import StagentError, StoreError
 
 _LEAST_LABEL = 12
@@ -37,7 +36,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of the list; `status` is its word (`engine.standing`), or waiting when its session needs somebody.
+    """One line of the list; `status` is its word, as `engine.standing` says it.
 
     `waits` is what the session that drives the run waits for, or its runner when that is the agent's provider; `error`
     is what the agent's last turn ended with.
@@ -159,14 +158,13 @@ def _row(entry: Entry) -> Row:
 
 
 def _read(entry: Entry, service: RunService, state: State, gone: bool) -> Row:
-    word = word_of(state, driver_of(service, state))
     held = waiting(service, state)
     return Row(
         run=state.run,
         label=mask(entry.label or label(service.text(state.task))),
         workflow=state.flow,
         stage=state.stage,
-        status="waiting" if held.person and word == "running" else word,
+        status=word_of(service, state),
         epoch=state.epoch,
         started_at=state.started_at,
         updated_at=state.updated_at,

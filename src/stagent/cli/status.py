@@ -14,23 +14,13 @@ from stagent.cli.words import age, plain, wrapped
 from stagent.core.masking import mask
 from stagent.core.state import State
 from stagent.engine.evidence import HOST
-from stagent.engine.folder import read
 from stagent.engine.service import RunService
 from stagent.engine.spool import ERROR
-from stagent.engine.spoolfold import DOUBT
-from stagent.engine.standing import Driver, driver_of, word_of
+from stagent.engine.spoolfold import doubted
+from stagent.engine.standing import Driver, driver_of, waiting, word_of
 from stagent.errors import NotFoundError
 
 _REFUSAL_LINES = 12
-_SESSION_WAITS = {
-    "picker": "your answer in the session's picker",
-    "permission": "a permission in the session",
-    "idle": "somebody to say something in the session, which is idle",
-    "question": "your answer in the session",
-    "gate": "a person's decision: /stagent:approve or /stagent:reject",
-    "notification": "somebody to look at the session",
-}
-"""What a hook notes about a waiting session -> how people say it."""
 _HELD = {
     "attempt.stopped": "Stopped:  the last attempt, from outside",
     "budget.paused": "Paused:   by the budget",
@@ -86,7 +76,7 @@ def stand(service: RunService, state: State) -> Standing:
         workflow=state.flow,
         stage=state.stage,
         epoch=state.epoch,
-        word=word_of(state, driver),
+        word=word_of(service, state),
         driver=driver,
         holder=_holder(state),
         waits_for=waits,
@@ -102,52 +92,12 @@ def stand(service: RunService, state: State) -> Standing:
     )
 
 
-class Waiting(msgspec.Struct, frozen=True, kw_only=True):
-    """What the session that drives a run waits for, and since when (unix milliseconds), or the error it ended with.
-
-    `person` says that somebody must act.
-    """
-
-    what: str = ""
-    since: int = 0
-    error: str = ""
-    person: bool = False
-
-
-def waiting(service: RunService, state: State) -> Waiting:
-    """Return what hooks noted beside the live file of a run's session.
-
-    Of one that no living process drives any more: nothing but the error that its last turn ended with.
-    """
-    if not state.session or state.ended:
-        return Waiting()
-    if not state.live:
-        text = service.text(state.reason)
-        return Waiting(error=mask(text.removeprefix(ERROR))) if text.startswith(ERROR) else Waiting()
-    kept = service.home.live(state.session).with_suffix(".waiting")
-    word = (read(kept, 4096) or b"").decode("utf-8", "replace")
-    if not word:
-        return Waiting()
-    try:
-        since = kept.stat().st_mtime_ns // 10**6
-    except FileNotFoundError:
-        return Waiting()
-    if word.startswith(ERROR):
-        return Waiting(since=since, error=mask(word.removeprefix(ERROR)))
-    if service.gatherer.holder_alive(state) is False:
-        return Waiting()
-    reason, _, agent = word.partition("@")
-    what = _SESSION_WAITS.get(reason, word) + (f", for its sub-agent {agent[:12]}" if agent else "")
-    return Waiting(what=mask(what), since=since, person=reason in _SESSION_WAITS)
-
-
 def _session_side(service: RunService, state: State) -> dict[str, str | int]:
     """Return what hooks noted about the session that drives a run, beside its live file."""
     if not state.session or state.ended:
         return {}
     found = waiting(service, state)
-    doubt = (read(service.home.live(state.session).with_suffix(DOUBT), 65536) or b"").decode("utf-8", "replace")
-    doubt = mask(doubt.partition("\n")[2])
+    doubt = mask(doubted(service.home, state.session))
     since = found.since if found.what else 0
     return {"session_waits": found.what, "session_since": since, "error": found.error, "doubt": doubt}
 

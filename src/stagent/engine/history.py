@@ -19,7 +19,7 @@ from stagent.engine.describe import describe
 from stagent.engine.differences import since_start
 from stagent.engine.report import UNPROTECTED
 from stagent.engine.service import RunService
-from stagent.engine.standing import driver_of, word_of
+from stagent.engine.standing import word_of
 from stagent.errors import StagentError, StoreError
 
 TEXT_LIMIT = 256 * 1024
@@ -42,7 +42,7 @@ def tell(service: RunService, run: str, *, whole: bool = False) -> Story:
     with suppress(StoreError):  # the audit says what is wrong with the log; what can be read is told
         for envelope in events(service, run):
             teller.take(envelope)
-    verdict, word = verify(service.journal, run), word_of(state, driver_of(service, state))
+    verdict, word = verify(service.journal, run), word_of(service, state)
     attempts = [attempt for visit in teller.visits for attempt in visit.attempts]
     tokens = [item.tokens for item in attempts if item.tokens is not None]
     costs = [item.cost_usd for item in attempts if item.cost_usd is not None]

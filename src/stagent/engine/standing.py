@@ -4,15 +4,31 @@ from __future__ import annotations
 
 from typing import Literal
 
+import msgspec
+
+from stagent.core.masking import mask
 from stagent.core.state import State
 from stagent.engine.evidence import HOST
+from stagent.engine.folder import read
 from stagent.engine.service import RunService
+from stagent.engine.spool import ERROR
 
 Driver = Literal["running", "stale", "waiting", "ready", "idle", "none"]
 
 _UNHEARD = 15 * 60 * 1000
 """Milliseconds after which a driver on another machine counts as gone."""
 _TELLING: tuple[Driver, ...] = ("stale", "waiting", "ready")
+
+
+_SESSION_WAITS = {
+    "picker": "your answer in the session's picker",
+    "permission": "a permission in the session",
+    "idle": "somebody to say something in the session, which is idle",
+    "question": "your answer in the session",
+    "gate": "a person's decision: /stagent:approve or /stagent:reject",
+    "notification": "somebody to look at the session",
+}
+"""What a hook notes about a waiting session -> how people say it."""
 
 
 def driver_of(service: RunService, state: State) -> Driver:
@@ -38,6 +54,50 @@ def driver_of(service: RunService, state: State) -> Driver:
     return "idle"
 
 
-def word_of(state: State, driver: Driver) -> str:
-    """Return the one word for a run: its terminal, what its driver lets no longer be called running, or its status."""
-    return state.terminal or (driver if driver in _TELLING else state.status)
+class Waiting(msgspec.Struct, frozen=True, kw_only=True):
+    """What the session that drives a run waits for, and since when (unix milliseconds), or the error it ended with.
+
+    `person` says that somebody must act.
+    """
+
+    what: str = ""
+    since: int = 0
+    error: str = ""
+    person: bool = False
+
+
+def waiting(service: RunService, state: State) -> Waiting:
+    """Return what hooks noted beside the live file of a run's session.
+
+    Of one that no living process drives any more: nothing but the error that its last turn ended with.
+    """
+    if not state.session or state.ended:
+        return Waiting()
+    if not state.live:
+        text = service.text(state.reason)
+        return Waiting(error=mask(text.removeprefix(ERROR))) if text.startswith(ERROR) else Waiting()
+    kept = service.home.live(state.session).with_suffix(".waiting")
+    word = (read(kept, 4096) or b"").decode("utf-8", "replace")
+    if not word:
+        return Waiting()
+    try:
+        since = kept.stat().st_mtime_ns // 10**6
+    except FileNotFoundError:
+        return Waiting()
+    if word.startswith(ERROR):
+        return Waiting(since=since, error=mask(word.removeprefix(ERROR)))
+    if service.gatherer.holder_alive(state) is False:
+        return Waiting()
+    reason, _, agent = word.partition("@")
+    what = _SESSION_WAITS.get(reason, word) + (f", for its sub-agent {agent[:12]}" if agent else "")
+    return Waiting(what=mask(what), since=since, person=reason in _SESSION_WAITS)
+
+
+def word_of(service: RunService, state: State) -> str:
+    """Return the one word for a run: its terminal, what lets it no longer be called running, or its status."""
+    driver = driver_of(service, state)
+    if state.terminal:
+        return state.terminal
+    if driver in _TELLING:
+        return driver
+    return "waiting" if state.live and waiting(service, state).person else state.status

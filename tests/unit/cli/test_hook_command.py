@@ -439,6 +439,8 @@ def test_the_error_a_session_ended_with_outlives_it(desk: Desk, say: Any) -> Non
 def test_the_list_says_who_waits_for_somebody_and_until_when(desk: Desk, say: Any) -> None:
     def row() -> tuple[str, str]:
         [found] = say("runs", "--json").json
+        # One word, wherever it is asked for.
+        assert say("status", "--json").json["word"] == say("show", "--json").json["status"] == found["status"]
         return found["status"], found["waits"]
 
     assert row() == ("running", "")

@@ -110,7 +110,7 @@ def _state(project: Path) -> State:
         seq=1,
         head="",
         status="running",
-        mode="local",
+        mode="session",
         workflow="",
         model="",
         flow="doctor",

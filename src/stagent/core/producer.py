@@ -1,8 +1,9 @@
 """Who made an artifact, and whether that was the one who should have.
 
 In a session a sub-agent stage must have been worked by a sub-agent whose start and stop the log holds, and nothing
-may have touched the artifact since it stopped; an inline stage by the session itself. A review must not come from
-the author of anything it judges.
+may have touched the artifact since it stopped; an inline stage by the session itself. What the log holds from one
+driver of an epoch counts for the next, as long as the artifact is the same. A review must not come from the author of
+anything it judges.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ def _made_by(
     if stage.kind == "command":
         return Producer(kind="engine")
     if caller.kind == "runner":
-        return _attempt(state)
+        return _attempt(state, found)
     if caller.kind == "caller":
         return Producer(kind="caller", id=command.producer or caller.session or caller.actor)
     if stage.execution == "subagent":
@@ -66,10 +67,19 @@ def _made_by(
             "Write it in the main conversation.",
             agent=evidence.foreign_writer,
         )
-    return Producer(kind="session", id=caller.session or "")
+    return _kept(state, found) or Producer(kind="session", id=caller.session or "")
 
 
-def _attempt(state: State) -> Producer | Refusal:
+def _kept(state: State, found: Found) -> Producer | None:
+    """Return who made this very artifact, as the log holds it since it was first read in this epoch."""
+    known = state.artifact
+    return known.producer if known is not None and known.digest == found.digest else None
+
+
+def _attempt(state: State, found: Found) -> Producer | Refusal:
+    known = _kept(state, found)
+    if known is not None:
+        return known
     if state.attempt == 0:
         return no.work(
             state,
@@ -83,7 +93,7 @@ def _attempt(state: State) -> Producer | Refusal:
 def _subagent(state: State, found: Found) -> Producer | Refusal:
     ended = [agent for agent in state.agents if agent.ended and agent.mark is not None]
     if not ended:
-        return no.work(
+        return _kept(state, found) or no.work(
             state,
             "producer.no_subagent",
             "this stage is worked by a sub-agent, but the log holds none that started and stopped with an artifact",

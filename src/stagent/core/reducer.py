@@ -273,7 +273,12 @@ def _seen(state: State, head: str | None) -> Changes:
 
 
 def _parted(state: State) -> Changes:
-    return {"agents": (), "others": _left(state)}
+    return {"agents": _ended(state), "others": _left(state)}
+
+
+def _ended(state: State) -> tuple[Agent, ...]:
+    """Return the stage's sub-agents that ended: what the last of them left counts for whoever drives the epoch on."""
+    return tuple(agent for agent in state.agents if agent.ended)
 
 
 def _resumed(state: State, data: ev.Resumed, envelope: ev.Envelope) -> Changes:
@@ -284,7 +289,7 @@ def _resumed(state: State, data: ev.Resumed, envelope: ev.Envelope) -> Changes:
         "fence": data.fence,
         **_seen(state, data.head),
         "reason": None,
-        "agents": (),
+        "agents": _ended(state),
         # Those of another session are not this one's to stop.
         "others": _left(state) if _session(data.holder, "") == state.session else (),
     }
@@ -306,7 +311,7 @@ def _taken_over(state: State, data: ev.TakenOver, envelope: ev.Envelope) -> Chan
         "session": _session(data.holder, state.session),
         "fence": data.fence,
         **_seen(state, data.head),
-        "agents": (),
+        "agents": _ended(state),
         "others": (),
     }
 

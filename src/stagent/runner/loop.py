@@ -122,7 +122,8 @@ class Runner:
             self._wait(stage.retry.backoff, "the next attempt")
             if self.stopping:
                 return None
-        begun = state.attempt > 0 or (state.gate is not None and state.gate.decision == "approve")
+        # Also by a session before: what it recorded is asked about first, and an attempt mends what is refused.
+        begun = state.attempt > 0 or state.artifact is not None
         if stage.kind in ("agent", "review") and (failed or not begun):
             self._attempt(state, stage)
             return None

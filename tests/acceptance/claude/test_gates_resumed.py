@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from acceptance.claude.kit import Desk, Play, Run
-from acceptance.claude.steps import asks, beside
+from acceptance.claude.steps import asks, beside, delegated, launch, worked
 from acceptance.support import stage
-from stagent.testing.scripted_model import Request, ScriptedModel, Turn, says, text, tool
+from stagent.testing.scripted_model import Answer, Request, ScriptedModel, Thread, Turn, of_agents, says, text, tool
 
 STAGES = {
     "plan": stage({"approved": "build"}, gate={"type": "require_approval"}, writes="artifact"),
@@ -13,17 +13,26 @@ STAGES = {
 }
 
 
-def at_the_gate(desk: Desk, model: ScriptedModel, kill: bool) -> tuple[str, Run]:
-    """A session whose stage waits for the person, killed or closed there; returns its id and the run."""
+WORKER = {**STAGES, "plan": delegated({"approved": "build"}, gate={"type": "require_approval"}, writes="artifact")}
+
+
+def at_the_gate(desk: Desk, model: ScriptedModel, kill: bool, worker: bool = False) -> tuple[str, Run]:
+    """A session whose stage waits for the person, killed or closed there; returns its id and the run.
+
+    `worker`: a sub-agent works the stage.
+    """
+    if worker:
+        model.say(Thread(worked(desk, "plan", "approved"), of_agents))
+    delegating: list[tuple[Answer, str | None]] = [(launch(), "launched"), (text("It works."), "stage plan is over")]
     play = Play(
         model,
         (desk.call("tick"), '"status": "plan"'),
-        (desk.artifact("plan", "approved"), "created successfully"),
+        *(delegating if worker else [(desk.artifact("plan", "approved"), "created")]),
         (desk.call("advance"), "a person must approve"),
         (text("Waiting."), None),
     )
     screen = desk.terminal()
-    screen.say(f"/stagent:start --flow {desk.flow(STAGES)} a task")
+    screen.say(f"/stagent:start --flow {desk.flow(WORKER if worker else STAGES)} a task")
     session = play.over(quiet=0.3)[0].session
     screen.kill() if kill else screen.close()
     return session, desk.run()
@@ -32,7 +41,7 @@ def at_the_gate(desk: Desk, model: ScriptedModel, kill: bool) -> tuple[str, Run]
 def test_after_a_kill_the_resumed_session_has_the_run_and_the_typed_approval_counts(
     desk: Desk, model: ScriptedModel
 ) -> None:
-    session, run = at_the_gate(desk, model, kill=True)
+    session, run = at_the_gate(desk, model, kill=True, worker=True)
     play = Play(
         model,
         (desk.call("advance"), "Stage build, epoch 2"),
@@ -55,7 +64,7 @@ def test_after_a_kill_the_resumed_session_has_the_run_and_the_typed_approval_cou
 def test_after_a_pause_nothing_counts_before_the_run_goes_on_and_then_the_picker_does(
     desk: Desk, model: ScriptedModel
 ) -> None:
-    session, run = at_the_gate(desk, model, kill=False)
+    session, run = at_the_gate(desk, model, kill=False, worker=True)
     assert run.status() == "interrupted"
     screen = desk.terminal("--resume", session)
     play = Play(model, (text("Told."), None))

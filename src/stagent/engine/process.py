@@ -6,6 +6,7 @@ group. What the command leaves in the background is ended with it, and with this
 
 from __future__ import annotations
 
+import contextlib
 import os
 import selectors
 import signal
@@ -136,8 +137,9 @@ def _collect(
                     _drain(stream, both, stdout if stream is out else None)
                 return both.value(), stdout.value(), False
             if not selector.get_map():
-                # The command closed its output but lives on: only its end or the time limit counts now.
-                time.sleep(0.02)
+                # The command closed its output but lives on, mostly for a moment: its end or the time limit counts now.
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(min(_TICK, max(deadline - now, 0)))
             progress(now - began)
 
 

@@ -7,6 +7,7 @@ and `json_values()` any decoded JSON. Nothing here is used outside tests.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -170,6 +171,7 @@ def artifacts(draw: st.DrawFn, stage: Stage, epoch: int) -> bytes:
     return end.join(lines[1:] if broken else lines).encode("utf-8")
 
 
+@cache
 def callers() -> st.SearchStrategy[cmd.Caller]:
     """Anyone who may ask: the right and the wrong sessions, runners, processes, sub-agents and people."""
     return st.builds(
@@ -183,6 +185,7 @@ def callers() -> st.SearchStrategy[cmd.Caller]:
     )
 
 
+@cache
 def holders() -> st.SearchStrategy[ev.Holder]:
     """Anyone who may drive a run."""
     return st.builds(
@@ -197,10 +200,16 @@ def holders() -> st.SearchStrategy[ev.Holder]:
 
 def commands(workflow: Workflow) -> st.SearchStrategy[cmd.Command]:
     """Anything `decide` may be asked about a run of this workflow, sensible or not."""
-    text = st.none() | DIGESTS
-    stages = st.sampled_from(sorted(workflow.stages))
-    begun, ended, checked = _reports(workflow, stages)
     choices = sorted({result for stage in workflow.stages.values() for result in stage.transitions})
+    return _commands(tuple(sorted(workflow.stages)), tuple(choices), workflow.max_epoch)
+
+
+@cache
+def _commands(names: tuple[str, ...], choices: tuple[str, ...], max_epoch: int) -> st.SearchStrategy[cmd.Command]:
+    # Kept, since making one looks at the types of every command: that takes longer than drawing from it.
+    text = st.none() | DIGESTS
+    stages = st.sampled_from(names)
+    begun, ended, checked = _reports(stages, max_epoch)
     return st.one_of(
         st.builds(cmd.Advance, to=st.none() | stages, producer=st.sampled_from([None, "somebody"])),
         st.builds(
@@ -233,10 +242,10 @@ def commands(workflow: Workflow) -> st.SearchStrategy[cmd.Command]:
 
 
 def _reports(
-    workflow: Workflow, stages: st.SearchStrategy[str]
+    stages: st.SearchStrategy[str], max_epoch: int
 ) -> tuple[st.SearchStrategy[ev.AttemptStarted], st.SearchStrategy[ev.AttemptEnded], st.SearchStrategy[ev.CheckEnded]]:
     """What a driver may report: an attempt that begins or ends, a check that ended."""
-    epochs = st.integers(min_value=1, max_value=workflow.max_epoch + 1)
+    epochs = st.integers(min_value=1, max_value=max_epoch + 1)
     numbers = st.integers(min_value=1, max_value=4)
     agents = st.sampled_from([None, "agent-1", "agent-2"])
     begun = st.builds(

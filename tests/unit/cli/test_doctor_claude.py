@@ -93,8 +93,8 @@ def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, say: Any) -> Sick:
 
 @pytest.fixture
 def sick(bare: Sick) -> Sick:
+    """A machine where nothing is broken yet: so it is again at the end of each test."""
     bare.install()
-    assert bare.codes() == []
     return bare
 
 
@@ -249,15 +249,18 @@ def test_byte_code_that_does_nothing(sick: Sick) -> None:
     assert sick.codes() == []
 
 
-@pytest.mark.parametrize("name", ["hook", "toolrules", "masks"])
-def test_byte_code_of_another_source(sick: Sick, name: str) -> None:
-    place = sick.plugin / "hooks" / f"{name}.pyc"
+def test_byte_code_of_another_source(sick: Sick) -> None:
     other = sick.home / "other.py"
-    other.write_text(place.with_suffix(".py").read_text() + "\nMORE = 1\n")
-    py_compile.compile(str(other), str(place), doraise=True, optimize=2)
-    other.unlink()
-    [item] = sick.found()
-    assert (item["code"], item["what"]) == ("plugin.hook_broken", f"not what its source says is run: {name}.pyc")
+    for name in ("hook", "toolrules", "masks"):
+        place = sick.plugin / "hooks" / f"{name}.pyc"
+        before = place.read_bytes()
+        other.write_text(place.with_suffix(".py").read_text() + "\nMORE = 1\n")
+        py_compile.compile(str(other), str(place), doraise=True, optimize=2)
+        other.unlink()
+        [item] = sick.found()
+        assert (item["code"], item["what"]) == ("plugin.hook_broken", f"not what its source says is run: {name}.pyc")
+        if name != "masks":
+            place.write_bytes(before)
     sick.install()
     assert sick.codes() == []
 
@@ -277,18 +280,14 @@ def switch(place: Path, **more: object) -> bytes | None:
     return before
 
 
-@pytest.mark.parametrize("whose", ["user", "project", "local"])
-def test_hooks_switched_off(sick: Sick, whose: str) -> None:
+def test_hooks_switched_off(sick: Sick) -> None:
     sick.trust()
-    place = settings_files(sick)[whose]
-    switch(place, disableAllHooks=True)
-    [item] = sick.found()
-    assert (item["code"], item["where"], "Remove disableAllHooks" in item["remedy"]) == (
-        "claude.hooks_off",
-        str(place),
-        True,
-    )
-    switch(place, disableAllHooks=False)
+    for place in settings_files(sick).values():
+        switch(place, disableAllHooks=True)
+        [item] = sick.found()
+        assert (item["code"], item["where"]) == ("claude.hooks_off", str(place))
+        assert "Remove disableAllHooks" in item["remedy"]
+        switch(place, disableAllHooks=False)
     assert sick.codes() == []
 
 
@@ -310,15 +309,15 @@ def test_hooks_only_an_organization_may_switch_off(sick: Sick) -> None:
     assert sick.codes() == []
 
 
-@pytest.mark.parametrize(("whose", "text"), [("user", "{"), ("project", "[]"), ("local", '{"disableAllHooks": "no"}')])
-def test_settings_that_cannot_be_read(sick: Sick, whose: str, text: str) -> None:
+def test_settings_that_cannot_be_read(sick: Sick) -> None:
     sick.trust()
-    place = settings_files(sick)[whose]
-    before = switch(place)
-    place.write_text(text)
-    [item] = sick.found()
-    assert (item["code"], item["where"]) == ("claude.settings", str(place))
-    place.write_bytes(before or b"{}")
+    for whose, text in (("user", "{"), ("project", "[]"), ("local", '{"disableAllHooks": "no"}')):
+        place = settings_files(sick)[whose]
+        before = switch(place)
+        place.write_text(text)
+        [item] = sick.found()
+        assert (item["code"], item["where"]) == ("claude.settings", str(place))
+        place.write_bytes(before or b"{}")
     assert sick.codes() == []
 
 
@@ -355,6 +354,7 @@ def test_no_session_can_be_begun(sick: Sick) -> None:
 
 def test_looking_leaves_nothing_behind_and_calls_nobody(sick: Sick) -> None:
     """Whatever the person's settings name as the provider is not asked, and no session is kept."""
+    assert sick.codes() == []
     with socket.socket() as provider:
         provider.bind(("127.0.0.1", 0))
         provider.listen()
@@ -412,18 +412,18 @@ def test_words_a_line_still_needs_are_no_orphans(sick: Sick) -> None:
     assert list((sick.home / "pending").iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    "name", ["session-9.json", "session-9.waiting", "session-9.tree", "pid-{pid}", "attempt-r-9.1.1.json"]
-)
-def test_what_hooks_read_of_no_run(sick: Sick, name: str) -> None:
+def test_what_hooks_read_of_no_run(sick: Sick) -> None:
     sick.say("start", "x", "--flow", str(sick.desk.flow))
     child = subprocess.Popen(["sleep", "0"])
     child.wait()
-    place = sick.home / "live" / name.format(pid=child.pid)
-    place.write_text('{"run":"r-00000000000000000000000000"}')
-    [item] = sick.found()
-    assert (item["code"], item["where"]) == ("live.leftover", str(place))
-    sick.do(item["remedy"])
+    names = ("session-7.json", "session-8.waiting", "session-9.tree", f"pid-{child.pid}", "attempt-r-9.1.1.json")
+    places = {str(sick.home / "live" / name) for name in names}
+    for place in places:
+        Path(place).write_text('{"run":"r-00000000000000000000000000"}')
+    items = sick.found()
+    assert {(item["code"], item["where"]) for item in items} == {("live.leftover", place) for place in places}
+    for item in items:
+        sick.do(item["remedy"])
     assert sick.codes() == []
 
 

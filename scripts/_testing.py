@@ -39,12 +39,9 @@ def is_narrowed(arguments: Sequence[str]) -> bool:
 
 
 def worker_count() -> int:
-    """How many test processes run side by side: one more than the cores this process may use, from 3 to 8.
-
-    Some tests wait for clocks and terminals most of their time.
-    """
+    """How many test processes run side by side: one per core this process may use, from 2 to 8."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 2
-    return max(3, min(MOST_WORKERS, cores + 1))
+    return max(2, min(MOST_WORKERS, cores))
 
 
 def pytest_arguments(arguments: Sequence[str]) -> list[str]:

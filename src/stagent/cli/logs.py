@@ -118,15 +118,17 @@ class _Printer:
         for item in todo:
             self._attempt(item)
             done.add(item.id)
+        over = False
         while self._how.follow and not names:
-            # Read before the attempts: nothing follows the end of a run, so nothing is missed after it.
-            over = self._over()
+            # Read before the attempts: nothing follows the end of a run, so nothing is missed after it. And twice: a
+            # gate that a policy decides is open for a moment, too.
+            before, over = over, self._over()
             for item in self._known():
                 if item.id not in done:
                     self._attempt(item)
                     done.add(item.id)
                     over = False
-            if over:
+            if before and over:
                 return
             time.sleep(_POLL)
 

@@ -471,7 +471,7 @@ class Runs(RuleBasedStateMachine):
 @pytest.mark.rule("S2.14", "W2")
 def test_what_the_engine_promises_holds_in_random_runs() -> None:
     SEEN.clear()
-    wanted, missing = settings(max_examples=6 * count("hypothesis_examples"), stateful_step_count=40), list(WANTED)
+    wanted, missing = settings(max_examples=count("machine_runs"), stateful_step_count=40), list(WANTED)
     for number in range(_ROUNDS):
         machine = seed(number)(type("Seeded", (Runs,), {})) if number else Runs
         run_state_machine_as_test(machine, settings=wanted)

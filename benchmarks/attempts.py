@@ -95,7 +95,8 @@ def report(world: RunnerWorld, rounds: int) -> None:
 
 def stage_of(world: RunnerWorld) -> Stage:
     """Return the stage the run stands in."""
-    return world.service.workflow(world.now).stages[world.now.stage]
+    stage: Stage = world.service.workflow(world.now).stages[world.now.stage]
+    return stage
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ def loop_flow() -> Flow:
         name: {"execution": {"type": "inline"}, "transitions": {"done": STAGES[(index + 1) % 5]}}
         for index, name in enumerate(STAGES)
     }
-    stages["e"]["transitions"]["end"] = "complete"  # type: ignore[index]
+    stages["e"]["transitions"]["end"] = "complete"
     document = {
         "initial_stage": "a",
         "terminal_stages": ["complete", "escalated"],
@@ -42,7 +42,7 @@ def loop_flow() -> Flow:
     files = {"workflow.json": json.dumps(document).encode(), **{f"{name}.md": b"x" for name in STAGES}}
     workflow, problems = validate(files)
     assert workflow is not None, problems
-    return Flow(name="loop", files=files, workflow=workflow, problems=())
+    return Flow(name="loop", folder=Path("loop"), files=files, workflow=workflow, problems=())
 
 
 class Bench:

@@ -42,7 +42,7 @@ def flow() -> Flow:
     files = {"workflow.json": json.dumps(document).encode(), "a.md": b"x"}
     workflow, problems = validate(files)
     assert workflow is not None, problems
-    return Flow(name="hooks", files=files, workflow=workflow, problems=tuple(problems))
+    return Flow(name="hooks", folder=Path("hooks"), files=files, workflow=workflow, problems=tuple(problems))
 
 
 def world(folder: Path) -> tuple[list[str], Path]:

@@ -70,7 +70,11 @@ def spent(work: Callable[[], None]) -> float:
 def ours(make: Callable[[], AgentBackend], data: bytes) -> None:
     """Cut and parse."""
     backend = make()
-    splitter = LineSplitter(lambda line: backend.parse(line) and None, lambda length: None)
+
+    def take(line: bytes) -> None:
+        backend.parse(line)
+
+    splitter = LineSplitter(take, lambda length: None)
     for start in range(0, len(data), CHUNK):
         splitter.feed(data[start : start + CHUNK])
 

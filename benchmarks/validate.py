@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from typing import Any
 
 from common import row
 
@@ -18,7 +19,7 @@ STAGES, ROUNDS = 200, 15
 
 def folder() -> dict[str, bytes]:
     """Return the files of a workflow: a chain with ways back, inputs from earlier stages, and a jump past many."""
-    stages = {}
+    stages: dict[str, Any] = {}
     for number in range(STAGES):
         ahead = f"s{number + 1}" if number < STAGES - 1 else "complete"
         stages[f"s{number}"] = {

@@ -80,10 +80,10 @@ def plain_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
                 patch.delenv(name)
         patch.setenv("STAGENT_HOME", str(home / "stagent"))
         # Another installation on the person's PATH would be found, and rightly named, by `doctor`.
-        own, paths = Path(sys.executable).parent, os.environ.get("PATH", "").split(os.pathsep)
-        kept = [at for at in paths if Path(at) == own or not Path(at, "stagent").exists()]
-        # The interpreter itself before a shim for it, which takes ten times as long to start.
-        patch.setenv("PATH", os.pathsep.join([str(Path(sys.base_prefix, "bin")), *kept]))
+        # And the interpreter itself stands before a shim for it, which takes ten times as long to start.
+        own, base = Path(sys.executable).parent, str(Path(sys.base_prefix, "bin"))
+        paths = [base, *os.environ.get("PATH", "").split(os.pathsep)]
+        patch.setenv("PATH", os.pathsep.join(at for at in paths if Path(at) == own or not Path(at, "stagent").exists()))
         patch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
         patch.setenv("GIT_CONFIG_NOSYSTEM", "1")
         for role in ("AUTHOR", "COMMITTER"):

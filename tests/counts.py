@@ -12,7 +12,7 @@ COUNTS: dict[str, tuple[int, int]] = {
     "crash_kills": (40, 500),
     "hook_states": (300, 10000),
     "hypothesis_examples": (60, 1000),
-    "machine_runs": (240, 6000),
+    "machine_runs": (360, 6000),
     "race_processes": (4, 8),
     "runner_kills": (8, 200),
     "runs_at_once": (10, 20),

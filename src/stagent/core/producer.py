@@ -53,12 +53,15 @@ def _made_by(
         return Producer(kind="policy" if policy else "person", id=state.gate.actor if state.gate else "")
     if stage.kind == "command":
         return Producer(kind="engine")
+    known = _known(state, found)
     if caller.kind == "runner":
-        return _attempt(state, found)
+        return known or _attempt(state)
     if caller.kind == "caller":
-        return Producer(kind="caller", id=command.producer or caller.session or caller.actor)
+        # A maker that is named now is this caller's word, whatever stood there before.
+        named = command.producer or caller.session or caller.actor
+        return known if known and not command.producer else Producer(kind="caller", id=named)
     if stage.execution == "subagent":
-        return _subagent(state, found)
+        return _subagent(state, found, known)
     if evidence.foreign_writer is not None:
         return no.work(
             state,
@@ -67,19 +70,16 @@ def _made_by(
             "Write it in the main conversation.",
             agent=evidence.foreign_writer,
         )
-    return _kept(state, found) or Producer(kind="session", id=caller.session or "")
+    return known or Producer(kind="session", id=caller.session or "")
 
 
-def _kept(state: State, found: Found) -> Producer | None:
+def _known(state: State, found: Found) -> Producer | None:
     """Return who made this very artifact, as the log holds it since it was first read in this epoch."""
-    known = state.artifact
-    return known.producer if known is not None and known.digest == found.digest else None
+    read = state.artifact
+    return read.producer if read is not None and read.digest == found.digest else None
 
 
-def _attempt(state: State, found: Found) -> Producer | Refusal:
-    known = _kept(state, found)
-    if known is not None:
-        return known
+def _attempt(state: State) -> Producer | Refusal:
     if state.attempt == 0:
         return no.work(
             state,
@@ -90,10 +90,10 @@ def _attempt(state: State, found: Found) -> Producer | Refusal:
     return Producer(kind="attempt", id=state.agent_session or attempt_id(state.run, state.epoch, state.attempt))
 
 
-def _subagent(state: State, found: Found) -> Producer | Refusal:
+def _subagent(state: State, found: Found, known: Producer | None) -> Producer | Refusal:
     ended = [agent for agent in state.agents if agent.ended and agent.mark is not None]
     if not ended:
-        return _kept(state, found) or no.work(
+        return known or no.work(
             state,
             "producer.no_subagent",
             "this stage is worked by a sub-agent, but the log holds none that started and stopped with an artifact",

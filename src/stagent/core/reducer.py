@@ -273,7 +273,7 @@ def _seen(state: State, head: str | None) -> Changes:
 
 
 def _parted(state: State) -> Changes:
-    return {"agents": _ended(state), "others": _left(state)}
+    return {"agents": _ended(state), "others": _left(state)} if state.agents else {}
 
 
 def _ended(state: State) -> tuple[Agent, ...]:

@@ -127,8 +127,13 @@ def _collect(
             os.set_blocking(stream.fileno(), False)
             selector.register(stream, selectors.EVENT_READ)
         while True:
-            for key, _ in selector.select(timeout=_TICK if process.poll() is None else 0):
-                _take(key.fileobj, both, stdout if key.fileobj is out else None, selector)  # type: ignore[arg-type]
+            if selector.get_map():
+                for key, _ in selector.select(timeout=_TICK if process.poll() is None else 0):
+                    _take(key.fileobj, both, stdout if key.fileobj is out else None, selector)  # type: ignore[arg-type]
+            else:
+                # The command closed its output but lives on, mostly for a moment: its end or the time limit counts now.
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(min(_TICK, max(deadline - time.monotonic(), 0)))
             now = time.monotonic()
             if now >= deadline and process.poll() is None:
                 return both.value(), stdout.value(), True
@@ -136,10 +141,6 @@ def _collect(
                 for stream in (out, err):
                     _drain(stream, both, stdout if stream is out else None)
                 return both.value(), stdout.value(), False
-            if not selector.get_map():
-                # The command closed its output but lives on, mostly for a moment: its end or the time limit counts now.
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    process.wait(min(_TICK, max(deadline - now, 0)))
             progress(now - began)
 
 

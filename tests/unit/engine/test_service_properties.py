@@ -412,7 +412,7 @@ class Durable(Runs):
 def test_the_promises_hold_in_random_runs() -> None:
     SEEN.clear()
     for machine in (InMemory, Durable):
-        wanted = settings(max_examples=count("hypothesis_examples"), stateful_step_count=50)
+        wanted = settings(max_examples=max(90, count("hypothesis_examples")), stateful_step_count=50)
         run_state_machine_as_test(machine, settings=wanted)
     missing = [name for name in WANTED if not SEEN[name]]
     assert missing == [], dict(SEEN)

@@ -120,3 +120,19 @@ def test_a_session_goes_on_with_what_an_attempt_made(machine: Machine) -> None:
     assert run.advance().status == 0
     assert run.place == ("build", 2)
     assert [event["producer"]["kind"] for event in run.log("artifact.recorded")] == ["attempt"]
+
+
+@pytest.mark.parametrize(("named", "maker"), [((), ("subagent", "agent-1")), (("--producer", "me"), ("caller", "me"))])
+def test_who_goes_on_by_hand_keeps_the_maker_unless_he_names_one(
+    delegated: Session, named: tuple[str, ...], maker: tuple[str, str]
+) -> None:
+    delegated.worked_by("agent-1", "approved")
+    assert delegated.advance().code == "gate.waiting"
+    machine, run = delegated.machine, delegated.run
+    assert delegated.cli("interrupt").status == 0
+    assert machine.person("approve", run).status == 0
+    assert machine.person("continue", run, "--take-over").status == 0
+    said = machine.cli("advance", run, *named)
+    assert said.status == 0, said.err
+    made = delegated.log("artifact.recorded")[-1]["producer"]
+    assert (made["kind"], made["id"]) == maker

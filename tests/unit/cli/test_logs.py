@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -129,6 +130,31 @@ def test_following_ends_where_the_run_ended_or_waits(finished: Any, waiting: Any
     said = say("logs", finished.run, "-f", "--all")
     assert said.out == say("logs", finished.run, "--all").out
     assert say("logs", waiting.run, "-f").out.startswith("== attempt 1.1: plan, scripted")
+
+
+def test_a_gate_that_is_open_for_a_moment_ends_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, say: Say
+) -> None:
+    """Between two looks at an open gate the run goes on, as where a policy decides it."""
+    root, env = project(tmp_path), {**os.environ, "STAGENT_HOME": str(tmp_path / "home")}
+    words = arguments(tmp_path)
+    command = [sys.executable, "-m", "stagent"]
+    subprocess.run([*command, *words[: words.index("--unattended")]], cwd=root, env=env, stdout=subprocess.DEVNULL)
+    [place] = (tmp_path / "home").glob("projects/*/streams/*")
+    goes_on = [*command, "run", "--resume", place.name, *words[words.index("--agent") :]]
+    looked = []
+
+    def sleep(seconds: float) -> None:
+        if not looked:
+            subprocess.run(goes_on, cwd=root, env=env, stdout=subprocess.DEVNULL, check=True)
+        looked.append(seconds)
+
+    monkeypatch.setattr("stagent.cli.logs.time", SimpleNamespace(sleep=sleep))
+    monkeypatch.setenv("STAGENT_HOME", env["STAGENT_HOME"])
+    monkeypatch.chdir(root)
+    followed = say("logs", place.name, "-f", "--all").out
+    assert followed == say("logs", place.name, "--all").out
+    assert "== attempt 3.1" in followed
 
 
 def test_following_goes_on_over_attempts(tmp_path: Path) -> None:

@@ -95,8 +95,7 @@ def report(world: RunnerWorld, rounds: int) -> None:
 
 def stage_of(world: RunnerWorld) -> Stage:
     """Return the stage the run stands in."""
-    stage: Stage = world.service.workflow(world.now).stages[world.now.stage]
-    return stage
+    return world.service.workflow(world.now).stages[world.now.stage]
 
 
 if __name__ == "__main__":
